@@ -1,0 +1,64 @@
+"""What a deployment runs on and what it runs: a GPU, the host around it, a model's shape."""
+
+from dataclasses import dataclass, field
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One accelerator as its driver reports it and its data sheet rates it (dense rates only)."""
+
+    id: str
+    name: str
+    vendor: str  # nvidia, amd, apple
+    memory_class: str  # hbm, gddr, unified
+    memory_bytes: int  # what the driver reports as total, not the marketing figure
+    bandwidth_gbs: float  # 10^9 bytes a second
+    fp16_tflops: float  # dense, with FP32 accumulation
+    fp8_tflops: float | None = None
+    int8_tops: float | None = None
+    pcie_gbs: float = 25.0  # host to device, one way
+    nvlink_gbs: float = 0.0
+    price_usd_h: float | None = None
+    price_date: str = ""
+    recalled: tuple[str, ...] = ()  # fields whose value no source was read for
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine around the GPU: what spilled layers and the scheduler's own code run on."""
+
+    id: str
+    name: str
+    ram_bytes: int
+    ram_gbs: float  # DDR bandwidth, 10^9 bytes a second
+    cpu_tflops: float  # dense FP16/FP32 rate that spilled layers get
+    single_thread: float = 1.0  # speed of one thread, relative to the host the overheads were taken on
+    recalled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A transformer's shape: everything that memory and step time follow from."""
+
+    id: str
+    name: str
+    family: str  # architecture as the engines call it: llama, qwen2, qwen3, mistral ...
+    parameters: int  # all of them
+    active_parameters: int  # those one token uses; fewer than `parameters` for MoE
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    max_context: int
+    tied_embeddings: bool = False
+    gguf_bits: dict[str, float] = field(default_factory=dict)  # bits per weight by GGUF type, from file sizes
+    recalled: tuple[str, ...] = ()
+
+    def kv_bytes_per_token(self, bytes_per_element: float = 2.0) -> int:
+        """Bytes that one token's keys and values take over all layers."""
+        return round(self.layers * self.kv_heads * self.head_dim * 2 * bytes_per_element)
