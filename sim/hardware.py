@@ -56,6 +56,7 @@ class Model:
     vocab: int
     max_context: int
     tied_embeddings: bool = False
+    intermediate: int = 0  # width of the feed-forward layer; 0 when not known
     gguf_bits: dict[str, float] = field(default_factory=dict)  # bits per weight by GGUF type, from file sizes
     recalled: tuple[str, ...] = ()
 

@@ -1,0 +1,137 @@
+"""GPUs, hosts, models and weight formats by name, one TOML file an entry."""
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from calibration.entries import Entry, build, parse
+from sim.errors import BadScenario, UnknownName
+from sim.hardware import Gpu, Host, Model
+
+FOLDERS = {"gpu": "gpus", "host": "hosts", "model": "models"}
+# Its published table is the most complete one, so it stands in for models that have no figure of their own.
+GENERIC_GGUF = "llama-3.1-8b"
+EMBEDDING_BITS = 16.0
+
+
+def gpu(name: str) -> Gpu:
+    """The card that a name, an alias or the path of a TOML file means."""
+    return _find(Gpu, "gpu", name)
+
+
+def host(name: str) -> Host:
+    """The machine that a name, an alias or the path of a TOML file means."""
+    return _find(Host, "host", name)
+
+
+def model(name: str) -> Model:
+    """The model that a name, an alias or the path of a TOML file means."""
+    return _find(Model, "model", name)
+
+
+def names(kind: str) -> list[str]:
+    """Every id that the catalogue holds of a kind: gpu, host or model (the plural will do)."""
+    singular = kind.lower().removesuffix("s")
+    if singular not in FOLDERS:
+        raise UnknownName("catalogue", kind, list(FOLDERS))
+    return sorted(_stems(FOLDERS[singular]).values())
+
+
+def weight_bits(model: Model, weights: str) -> float:
+    """Bits per parameter of the whole model in a weight format, so that bytes = parameters x bits / 8."""
+    formats, key = _formats(), _fold(weights)
+    if key in formats["whole"]:
+        return formats["whole"][key]
+    if key in formats["linear"]:
+        share = _embedding_share(model)
+        return EMBEDDING_BITS * share + formats["linear"][key] * (1 - share)
+    return _gguf_bits(model, weights)
+
+
+def kv_bytes_per_element(kv_type: str) -> float:
+    """Bytes that one element of the KV cache takes, its share of the block's scale included."""
+    sizes = _formats()["kv"]
+    if _fold(kv_type) not in sizes:
+        raise UnknownName("KV cache type", kv_type, _spellings("kv"))
+    return sizes[_fold(kv_type)]
+
+
+def _gguf_bits(model: Model, weights: str) -> float:
+    """A GGUF type's bits: the model's own file first, then another 8B Llama's."""
+    generic = _find(Model, "model", GENERIC_GGUF).gguf_bits
+    bits = {**_formats()["gguf"], **_folded(generic), **_folded(model.gguf_bits)}
+    if _fold(weights) not in bits:
+        known = [*generic, *_spellings("gguf"), *_spellings("whole"), *_spellings("linear")]
+        raise UnknownName("weight format", weights, known)
+    return bits[_fold(weights)]
+
+
+def _embedding_share(model: Model) -> float:
+    """The part of the parameters that quantisers of linear layers leave alone: embedding and output head."""
+    return model.vocab * model.hidden * (1 if model.tied_embeddings else 2) / model.parameters
+
+
+def _find(kind: type[Entry], word: str, name: str) -> Entry:
+    if name.lower().endswith(".toml"):
+        return _custom(kind, Path(name))
+    folder, key = FOLDERS[word], _fold(name)
+    stem = _stems(folder).get(key) or _aliases(folder).get(key)
+    if stem is None:
+        raise UnknownName(word, name, names(word))
+    return build(kind, _table(folder, stem), f"{folder}/{stem}.toml")
+
+
+def _custom(kind: type[Entry], path: Path) -> Entry:
+    """An entry that the user wrote; its file name is its id where it states none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadScenario(f"{path}: cannot be read: {error}") from None
+    table = parse(text, str(path))
+    return build(kind, {"id": path.stem, "name": table.get("id", path.stem), **table}, str(path))
+
+
+def _fold(name: str) -> str:
+    """A name as it is compared: case, dots, dashes and underscores do not count."""
+    return name.lower().translate(str.maketrans("", "", ".-_ "))
+
+
+@cache
+def _stems(folder: str) -> dict[str, str]:
+    """The ids of a folder by their compared form; no file is opened."""
+    paths = files("calibration").joinpath(folder).iterdir()
+    stems = (path.name.removesuffix(".toml") for path in paths if path.name.endswith(".toml"))
+    return {_fold(stem): stem for stem in stems}
+
+
+@cache
+def _aliases(folder: str) -> dict[str, str]:
+    """The ids of a folder by every other name they go by; this opens all its files."""
+    stems = _stems(folder).values()
+    return {_fold(alias): stem for stem in stems for alias in _table(folder, stem).get("aliases", ())}
+
+
+@cache
+def _table(folder: str, stem: str) -> dict[str, Any]:
+    name = f"{stem}.toml"
+    return parse(files("calibration").joinpath(folder, name).read_text(encoding="utf-8"), f"{folder}/{name}")
+
+
+@cache
+def _weights() -> dict[str, Any]:
+    return parse(files("calibration").joinpath("weights.toml").read_text(encoding="utf-8"), "weights.toml")
+
+
+@cache
+def _formats() -> dict[str, dict[str, float]]:
+    """The tables of weights.toml, their names in compared form."""
+    return {group: _folded(_weights()[group]) for group in ("whole", "linear", "gguf", "kv")}
+
+
+def _folded(sizes: dict[str, float]) -> dict[str, float]:
+    return {_fold(name): size for name, size in sizes.items()}
+
+
+def _spellings(group: str) -> list[str]:
+    return list(_weights()[group])
