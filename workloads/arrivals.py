@@ -91,9 +91,7 @@ class Constant:
 
 def _check_rate(rate: float, text: str) -> None:
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise UsageError(
-            f"load '{text}' needs a rate from {LOWEST_RATE:g} to {HIGHEST_RATE:g} requests a second"
-        )
+        raise UsageError(f"load '{text}' needs a rate from {LOWEST_RATE:g} to {HIGHEST_RATE:g} requests a second")
 
 
 @dataclass(frozen=True, slots=True)

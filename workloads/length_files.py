@@ -49,9 +49,7 @@ def _lengths(rows: list[tuple[int, list[str]]], index: int, path: Path) -> tuple
 
 def _length(cell: str, path: Path, line: int) -> int:
     if not _is_number(cell) or int(cell) < 1:
-        raise BadScenario(
-            f"{path} line {line}: '{cell}' is not a length: write whole tokens, 1 or more"
-        )
+        raise BadScenario(f"{path} line {line}: '{cell}' is not a length: write whole tokens, 1 or more")
     return int(cell)
 
 

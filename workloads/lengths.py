@@ -72,8 +72,7 @@ def _lognormal(arguments: str) -> Lognormal:
         case {"mu": mu, "sigma": sigma, **rest} if not rest:
             return Lognormal(mu, sigma, max_tokens)
     raise UsageError(
-        f"lengths 'lognormal:{arguments}' are not one of mean=,p99= or mean=,cv= or mu=,sigma= "
-        "(each may add max=)"
+        f"lengths 'lognormal:{arguments}' are not one of mean=,p99= or mean=,cv= or mu=,sigma= (each may add max=)"
     )
 
 
