@@ -1,0 +1,4 @@
+"""stub"""
+from policies.caches.paged import PagedCache
+class PrefixCache(PagedCache):
+    pass

@@ -1,0 +1,255 @@
+"""vLLM V1: running requests first, then waiting ones, all from one token budget; memory runs out by preemption."""
+
+from bisect import insort
+from collections import deque
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from operator import attrgetter
+
+from policies.caches.paged import PagedCache
+from policies.schedulers.vllm_running import RunningPhase
+from sim.batch import Batch, Pass, Piece, prefill_cells
+from sim.cache import KVCache
+from sim.request import Request
+from sim.scheduler import Scheduler
+
+_by_order = attrgetter("order")
+
+
+@dataclass
+class VllmV1(Scheduler):
+    """The fields are the engine's own options."""
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 2048
+    max_model_len: int = 8192
+    enable_chunked_prefill: bool = True
+    scheduler_reserve_full_isl: bool = True
+    watermark: float = 0.0
+    long_prefill_token_threshold: int = 0
+    long_prefill_token_threshold_adaptive: bool = False
+    policy: str = "fcfs"
+    async_scheduling: bool = False
+    graph_sizes: tuple[int, ...] = ()
+
+    cache: PagedCache = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.pipelined = self.async_scheduling
+
+    def bind(self, cache: KVCache) -> None:
+        """Take possession of a paged cache and start with empty queues."""
+        if not isinstance(cache, PagedCache):
+            raise TypeError(f"vllm_v1 needs a paged cache, got {type(cache).__name__}")
+        super().bind(cache)
+        self.cache = cache
+        self.waiting: deque[Request] = deque()
+        self._ranked: list[tuple[int, int, int, Request]] = []  # the waiting queue of the priority policy
+        self.running: dict[Request, None] = {}  # in order of admission
+        self.partial: list[Request] = []  # running but not in lockstep: prompts under way, decodes left out
+        self._admissions = 0
+        self._spare = int(self.watermark * cache.num_blocks)
+
+    # -- queues
+
+    def refuses(self, request: Request) -> bool:
+        """A prompt that leaves no room for a token in the model's length is answered with an error."""
+        return request.prompt_tokens >= self.max_model_len
+
+    def output_bound(self, request: Request) -> int:
+        """Generation stops when prompt and output reach the model's length."""
+        return min(request.limit, self.max_model_len - request.prompt_tokens)
+
+    def submit(self, request: Request) -> None:
+        """Join the end of the queue, or the place that the priority gives."""
+        if self.policy == "priority":
+            heappush(self._ranked, (*_rank(request), request))
+        else:
+            self.waiting.append(request)
+
+    def notices(self, request: Request) -> bool:
+        """A newcomer behind others, or with every place taken, changes nothing until something ends."""
+        if self.policy == "priority" or self.long_prefill_token_threshold:
+            return True
+        return self.waiting[0] is request and len(self.running) < self.max_num_seqs
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests not in the batch."""
+        return len(self.waiting) + len(self._ranked)
+
+    @property
+    def running_count(self) -> int:
+        """Requests in the batch."""
+        return len(self.running)
+
+    def finish(self, request: Request) -> None:
+        """Free the blocks and the place; a request preempted with its last token under way only leaves the queue."""
+        if request in self.running:
+            del self.running[request]
+            if request.lockstep:
+                self.decoding.leave(request)
+            elif request in self.partial:
+                self.partial.remove(request)
+            self.cache.release(request)
+        else:
+            self._drop_waiting(request)
+
+    def abort(self, request: Request) -> None:
+        """A client's disconnect frees what the request holds."""
+        self.finish(request)
+
+    # -- one step
+
+    def schedule(self) -> Batch | None:
+        """Running requests first; waiting ones only if nobody had to give way."""
+        decoding, cache = self.decoding, self.cache
+        if self.partial or cache.short or decoding.count > self.max_num_batched_tokens:
+            walk = RunningPhase(self)
+            walk.serve()
+            pieces, budget, preempted = walk.pieces, walk.budget, walk.preempted
+        else:
+            pieces, budget, preempted = [], self.max_num_batched_tokens - decoding.count, []
+        decodes, cells = decoding.count, decoding.context + decoding.count
+        cache.advance(1)
+        decoding.advance(1)
+        for piece in pieces:
+            self._settle(piece)
+        if not preempted and budget > 0 and (self.waiting or self._ranked):
+            self._admit(budget, pieces)
+        if not decodes and not pieces:
+            return Batch(0, (), preempted=preempted) if preempted else None
+        return self._batch(decodes, cells, pieces, preempted)
+
+    def _admit(self, budget: int, pieces: list[Piece]) -> None:
+        """Take waiting requests in order until the first that does not fit."""
+        cache, running = self.cache, self.running
+        cap = self.chunk_cap()
+        while budget > 0 and len(running) < self.max_num_seqs:
+            request = self._head()
+            if request is None:
+                return
+            known = request.prompt_tokens + request.generated
+            cached = cache.cached_tokens(request, known)
+            tokens = known - cached
+            if cap and tokens > cap:
+                tokens = cap
+            if tokens > budget:
+                if not self.enable_chunked_prefill:
+                    return
+                tokens = budget
+            whole = known if self.scheduler_reserve_full_isl else 0
+            if not cache.admits(request, cached, cached + tokens, whole, self._spare if running else 0):
+                return
+            cache.admit(request, cached, cached + tokens)
+            self._pop_head()
+            running[request] = None
+            self._admissions += 1
+            request.order = self._admissions
+            request.computed = cached
+            kind = "resumed" if request.preemptions else "new"
+            if kind == "new":
+                request.cached_tokens = cached
+            piece = Piece(request, tokens, cached, cached + tokens == known, kind)
+            pieces.append(piece)
+            self._settle(piece)
+            budget -= tokens
+
+    def _settle(self, piece: Piece) -> None:
+        """A prompt that is complete starts to decode with the others from the next step on."""
+        request = piece.request
+        context = piece.context + piece.tokens
+        if piece.ends:
+            if piece.kind == "running":
+                self.partial.remove(request)
+            self.decoding.join(request, context)
+            self.cache.join(request, context)
+        else:
+            request.computed = context
+            if piece.kind != "running":
+                self.partial.append(request)
+
+    def _batch(self, decodes: int, cells: int, pieces: list[Piece], preempted: list[Request]) -> Batch:
+        if pieces:
+            prompt = sum([piece.tokens for piece in pieces])
+            attended = sum([prefill_cells(piece.tokens, piece.context) for piece in pieces])
+            ended = sum([piece.ends for piece in pieces])
+            one = Pass(decodes, cells, decodes, prompt, attended, decodes + ended, decodes + prompt)
+            return Batch(decodes, (one,), pieces, 1, preempted)
+        one = Pass(decodes, cells, decodes, 0, 0, decodes, self.padded(decodes))
+        return Batch(decodes, (one,), (), self._steady_steps(preempted), preempted)
+
+    def _steady_steps(self, preempted: list[Request]) -> int:
+        """Steps that would be decided the same: until someone finishes or the blocks run short.
+
+        Who was not admitted into a batch of decodes alone stays out of it: blocks only get fewer.
+        """
+        left = self.decoding.steps_left()
+        if left <= 0 or preempted or self.partial:
+            return 1
+        return 1 + self.cache.steps_until_change(left)
+
+    # -- rules shared by the two phases
+
+    def chunk_cap(self) -> int:
+        """The longest chunk a prompt gets while others could be starved by it; 0 for no cap."""
+        eligible = len(self.running) + self.waiting_count
+        cap = self.long_prefill_token_threshold
+        if not cap or eligible <= 1:
+            return 0
+        if self.long_prefill_token_threshold_adaptive:
+            cap = max(cap, self.max_num_batched_tokens // eligible)
+        return cap
+
+    def padded(self, rows: int) -> int:
+        """Rows after padding to the next captured graph; above the largest nothing is padded."""
+        for size in self.graph_sizes:
+            if size >= rows:
+                return size
+        return rows
+
+    def preempt(self, request: Request) -> None:
+        """Recompute later: free all blocks, forget the progress, go back to the front of the queue."""
+        del self.running[request]
+        if request.lockstep:
+            self.decoding.leave(request)
+        elif request in self.partial:
+            self.partial.remove(request)
+        self.cache.release(request)
+        request.computed = 0
+        request.preemptions += 1
+        if self.policy == "priority":
+            heappush(self._ranked, (*_rank(request), request))
+        else:
+            self.waiting.appendleft(request)
+
+    def queue(self) -> list[Request]:
+        """The waiting requests, front first."""
+        return [entry[-1] for entry in sorted(self._ranked)] or list(self.waiting)
+
+    def _head(self) -> Request | None:
+        if self.policy == "priority":
+            return self._ranked[0][-1] if self._ranked else None
+        return self.waiting[0] if self.waiting else None
+
+    def _pop_head(self) -> None:
+        if self.policy == "priority":
+            heappop(self._ranked)
+        else:
+            self.waiting.popleft()
+
+    def _drop_waiting(self, request: Request) -> None:
+        if self.policy == "priority":
+            self._ranked = sorted(entry for entry in self._ranked if entry[-1] is not request)
+        else:
+            self.waiting.remove(request)
+
+    def leave_out(self, request: Request) -> None:
+        """A decoding request gets no token in this step: the budget ended before its turn."""
+        self.decoding.leave(request)
+        self.cache.leave(request)
+        insort(self.partial, request, key=_by_order)
+
+
+def _rank(request: Request) -> tuple[int, int, int]:
+    return request.priority, request.arrival_ps, request.id

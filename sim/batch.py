@@ -1,0 +1,85 @@
+"""What one scheduler decision asks the GPU to do: sums for the decoding requests, pieces for the rest."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sim.request import Request
+
+
+class Piece(NamedTuple):
+    """The tokens one request gets in one step when it is not simply decoding with the others."""
+
+    request: Request
+    tokens: int
+    context: int  # tokens already computed before this step
+    ends: bool  # reaches the last known token, so that a token is sampled
+    kind: str = "running"  # new, resumed or running
+
+
+class Pass(NamedTuple):
+    """One forward pass over the weights."""
+
+    decodes: int  # rows of requests that add one token each
+    cells: int  # KV cells those rows read
+    growth: int  # cells more that they read in each step that follows
+    prefill_tokens: int = 0
+    prefill_cells: int = 0  # sum over prompt rows of the KV cells they attend to
+    outputs: int = 0  # rows through the language-model head and the sampler
+    padded: int = 0  # rows computed, padding included
+
+
+class Batch:
+    """One step. It may repeat unchanged `steady_steps` times if nobody arrives meanwhile."""
+
+    __slots__ = (
+        "clock",
+        "decodes",
+        "failed",
+        "group",
+        "host_bytes",
+        "passes",
+        "pieces",
+        "preempted",
+        "rejected",
+        "steady_steps",
+        "wasted",
+    )
+
+    def __init__(
+        self,
+        decodes: int,
+        passes: tuple[Pass, ...],
+        pieces: list[Piece] | tuple[()] = (),
+        steady_steps: int = 1,
+        preempted: list[Request] | tuple[()] = (),
+        host_bytes: int = 0,
+        wasted: int = 0,
+    ) -> None:
+        self.decodes = decodes  # members of the decode group that take part: all of them or none
+        self.passes = passes
+        self.pieces = pieces
+        self.steady_steps = steady_steps
+        self.preempted = preempted
+        self.failed: list[Request] | tuple[()] = ()  # requests that die of this decision
+        self.rejected: list[Request] | tuple[()] = ()
+        self.host_bytes = host_bytes  # copied over PCIe before the passes run
+        self.wasted = wasted  # rows computed for nobody
+        self.clock = 0  # the decode group's clock after this step
+        self.group: list[Request] | None = None  # filled on demand by tests
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed in the step, padding excluded."""
+        return self.decodes + sum(piece.tokens for piece in self.pieces)
+
+    def rows(self) -> Iterator[tuple[Request, int]]:
+        """Every request with its tokens, for tests; needs `group`."""
+        for request in self.group or ():
+            yield request, 1
+        for piece in self.pieces:
+            yield piece.request, piece.tokens
+
+
+def prefill_cells(tokens: int, context: int) -> int:
+    """KV cells that `tokens` prompt rows attend to when `context` tokens come before them."""
+    return tokens * context + tokens * (tokens + 1) // 2
