@@ -78,7 +78,8 @@ def _find(kind: type[Entry], word: str, name: str) -> Entry:
     folder, key = FOLDERS[word], _fold(name)
     stem = _stems(folder).get(key) or _aliases(folder).get(key)
     if stem is None:
-        raise UnknownName(word, name, names(word))
+        begun = [known for known in names(word) if _fold(known).startswith(key)]
+        raise UnknownName(word, name, begun or names(word))
     return build(kind, _table(folder, stem), f"{folder}/{stem}.toml")
 
 

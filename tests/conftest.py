@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.register_profile(
     "thorough",
-    max_examples=500,
+    max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
