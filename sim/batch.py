@@ -1,6 +1,5 @@
 """What one scheduler decision asks the GPU to do: sums for the decoding requests, pieces for the rest."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from sim.request import Request
@@ -33,11 +32,12 @@ class Batch:
 
     __slots__ = (
         "clock",
+        "context",
         "decodes",
         "failed",
-        "group",
         "host_bytes",
         "passes",
+        "paused",
         "pieces",
         "preempted",
         "rejected",
@@ -52,6 +52,7 @@ class Batch:
         pieces: list[Piece] | tuple[()] = (),
         steady_steps: int = 1,
         preempted: list[Request] | tuple[()] = (),
+        context: int = 0,
         host_bytes: int = 0,
         wasted: int = 0,
     ) -> None:
@@ -60,24 +61,18 @@ class Batch:
         self.pieces = pieces
         self.steady_steps = steady_steps
         self.preempted = preempted
+        self.paused: list[Request] | tuple[()] = ()  # decode, but get no token in this step
         self.failed: list[Request] | tuple[()] = ()  # requests that die of this decision
         self.rejected: list[Request] | tuple[()] = ()
+        self.context = context  # tokens of the decode group in the cache before the step
         self.host_bytes = host_bytes  # copied over PCIe before the passes run
         self.wasted = wasted  # rows computed for nobody
         self.clock = 0  # the decode group's clock after this step
-        self.group: list[Request] | None = None  # filled on demand by tests
 
     @property
     def tokens(self) -> int:
         """Tokens computed in the step, padding excluded."""
         return self.decodes + sum(piece.tokens for piece in self.pieces)
-
-    def rows(self) -> Iterator[tuple[Request, int]]:
-        """Every request with its tokens, for tests; needs `group`."""
-        for request in self.group or ():
-            yield request, 1
-        for piece in self.pieces:
-            yield piece.request, piece.tokens
 
 
 def prefill_cells(tokens: int, context: int) -> int:

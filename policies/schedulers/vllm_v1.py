@@ -175,9 +175,9 @@ class VllmV1(Scheduler):
             attended = sum([prefill_cells(piece.tokens, piece.context) for piece in pieces])
             ended = sum([piece.ends for piece in pieces])
             one = Pass(decodes, cells, decodes, prompt, attended, decodes + ended, decodes + prompt)
-            return Batch(decodes, (one,), pieces, 1, preempted)
+            return Batch(decodes, (one,), pieces, 1, preempted, cells - decodes)
         one = Pass(decodes, cells, decodes, 0, 0, decodes, self.padded(decodes))
-        return Batch(decodes, (one,), (), self._steady_steps(preempted), preempted)
+        return Batch(decodes, (one,), (), self._steady_steps(preempted), preempted, cells - decodes)
 
     def _steady_steps(self, preempted: list[Request]) -> int:
         """Steps that would be decided the same: until someone finishes or the blocks run short.

@@ -1,0 +1,259 @@
+"""The SimPy side of a core: gives its decisions their time, takes many equal steps as one event."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from simpy import Environment, Event, Timeout
+
+from sim.batch import Batch
+from sim.clock import DECISION
+from sim.core import Core
+from sim.cost import StepCost, Stride
+from sim.journal import Journal
+from sim.request import End, Request
+
+
+class View(NamedTuple):
+    """What a router may know of a replica at an instant."""
+
+    waiting: int
+    running: int
+
+
+class Replica:
+    """One running copy of an engine. Idle, or in the middle of a stride that an arrival may cut short."""
+
+    def __init__(
+        self,
+        env: Environment,
+        core: Core,
+        cost: StepCost,
+        journal: Journal,
+        ended: Callable[[Request], None],
+        stride_limit: int | None = None,
+    ) -> None:
+        self.env = env
+        self.core = core
+        self.journal = journal
+        self._stride_of = cost.stride
+        self._tell_ended = ended
+        self._stride_limit = stride_limit  # 1 takes every step by itself; the results are the same
+        self._pipelined = core.scheduler.pipelined
+        self._inbox: list[tuple[Request, End | None]] = []  # came after the next step was decided
+        self._batch: Batch | None = None
+        self._stride = Stride(0)
+        self._steps = 0
+        self._start_ps = 0
+        self._end_event: Event | None = None
+        self._deciding = False
+        self.prefill_ps = 0  # time spent so far on prompts and on decoding
+        self.decode_ps = 0
+
+    # -- what others ask of it
+
+    def submit(self, request: Request) -> None:
+        """A request reaches the engine now."""
+        if self._pipelined and self._batch is not None and not self._heard_in_time():
+            self._inbox.append((request, None))
+        else:
+            self._deliver(request)
+
+    def abort(self, request: Request, end: End) -> None:
+        """The client has gone; the engine sees it with its next decision."""
+        if self._batch is None:
+            self.core.abort(request, end)
+            self._leave(request)
+        else:
+            self._inbox.append((request, end))
+            self._cut()
+
+    def view(self) -> View:
+        """Queue lengths now; they change at ends of strides and at arrivals only."""
+        scheduler = self.core.scheduler
+        return View(scheduler.waiting_count + len(self._inbox), scheduler.running_count)
+
+    # -- arrivals
+
+    def _deliver(self, request: Request) -> None:
+        request.prefill_mark = self.prefill_ps
+        if not self.core.submit(request):
+            self._leave(request)
+        elif self._batch is None:
+            self._decide_after_this_instant()
+        elif self._steps > 1 and self.core.scheduler.notices(request):
+            self._cut()
+
+    def _heard_in_time(self) -> bool:
+        """Whether a step is still undecided within the stride under way."""
+        return self.env.now <= self._start_ps + self._stride.total(self._steps - 1)
+
+    def _cut(self) -> None:
+        """End the stride with the step under way, or one later where that one is decided already."""
+        elapsed = self.env.now - self._start_ps
+        steps = self._stride.steps_covering(elapsed)
+        if self._pipelined:
+            steps = steps + 1 if elapsed else 1
+        if steps < self._steps:
+            self._steps = steps
+            self._end_at(self._start_ps + self._stride.total(steps))
+
+    # -- the loop: decide, run, complete
+
+    def _decide_after_this_instant(self) -> None:
+        if not self._deciding:
+            self._deciding = True
+            event = Event(self.env)
+            event._ok, event._value = True, None
+            event.callbacks = [self._decide]
+            self.env.schedule(event, DECISION)
+
+    def _decide(self, _: Event | None = None) -> None:
+        self._deciding = False
+        batch = self.core.schedule()
+        while batch is not None and not batch.passes:  # only memory moved
+            self._note_decision(batch)
+            batch = self.core.schedule()
+        if batch is not None:
+            self._run(batch)
+
+    def _run(self, batch: Batch) -> None:
+        """Start the batch now."""
+        if batch.pieces or batch.preempted or batch.failed or batch.rejected:
+            self._note_decision(batch)
+        stride = self._stride_of(batch)
+        steps = min(batch.steady_steps, stride.steps)
+        if self._stride_limit is not None:
+            steps = min(steps, self._stride_limit)
+        self._batch, self._stride, self._steps = batch, stride, steps
+        self._start_ps = now = self.env._now
+        self._end_at(now + stride.total(steps))
+
+    def _end_at(self, time_ps: int) -> None:
+        event = Timeout(self.env, time_ps - self.env._now)
+        event.callbacks.append(self._ended)
+        self._end_event = event
+
+    def _ended(self, event: Event) -> None:
+        """The stride is over: results come out, and the next decision is due."""
+        if event is not self._end_event:  # cut short since
+            return
+        batch, steps, core = self._batch, self._steps, self.core
+        assert batch is not None
+        if steps > 1:
+            core.repeat(batch, steps - 1)
+        self._account(batch, steps)
+        following = self._decided_ahead() if self._pipelined else None
+        ended = core.complete(batch, following is None)
+        self._batch = None
+        if batch.pieces:
+            self._first_tokens(batch)
+        if following is not None:
+            self._run(following)
+        now = self.env._now
+        for request in ended:
+            request.end_ps = now
+            self._tell_ended(request)
+        if self._inbox:
+            self._open_inbox()
+        if following is None:
+            self._decide_when_all_have_spoken()
+
+    def _decided_ahead(self) -> Batch | None:
+        """The step that was decided when the last one began; None when there was nothing to run."""
+        following = self.core.schedule()
+        if following is not None and not following.passes:
+            self._note_decision(following)
+            return None
+        return following
+
+    def _decide_when_all_have_spoken(self) -> None:
+        """Decide now, or after the other events of this instant if there are any."""
+        queue = self.env._queue
+        if queue and queue[0][0] == self.env._now:
+            self._decide_after_this_instant()
+        elif not self._deciding:
+            self._decide()
+
+    def _open_inbox(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        for request, end in inbox:
+            if end is None:
+                self._deliver(request)
+            elif request.end is None:
+                self.core.abort(request, end)
+                self._leave(request)
+
+    def _leave(self, request: Request) -> None:
+        if request.end_ps < 0:
+            request.end_ps = self.env.now
+        self._tell_ended(request)
+
+    # -- what is noted for the journal and the requests
+
+    def _note_decision(self, batch: Batch) -> None:
+        """Who got in, who had to give way, who dies: all at the instant of the decision."""
+        now = self.env._now
+        for piece in batch.pieces:
+            if piece.kind == "running":
+                continue
+            request = piece.request
+            if piece.kind == "new":
+                request.admitted_ps = now
+                request.prefill_mark, request.decode_mark = self.prefill_ps, self.decode_ps
+            else:
+                request.preemption_ps += now
+                request.prefill_mark += self.prefill_ps
+                request.decode_mark += self.decode_ps
+        for request in batch.preempted:
+            request.last_token_ps = now
+            request.preemption_ps -= now
+            request.prefill_mark -= self.prefill_ps
+            request.decode_mark -= self.decode_ps
+        for request in batch.paused:
+            request.last_token_ps = now
+        for request in (*batch.failed, *batch.rejected):
+            self._leave(request)
+        self.journal.note_decision(self.core, batch)
+
+    def _account(self, batch: Batch, steps: int) -> None:
+        """Write the stride down."""
+        stride, scheduler = self._stride, self.core.scheduler
+        total = stride.total(steps)
+        prompt_tokens = 0
+        if batch.pieces:
+            self.prefill_ps += stride.prefill_ps
+            self.decode_ps += total - stride.prefill_ps
+            for piece in batch.pieces:
+                prompt_tokens += piece.tokens
+        else:
+            self.decode_ps += total
+        self.journal.record(
+            (
+                self._start_ps,
+                stride.first_ps,
+                stride.growth_ps,
+                steps,
+                batch.decodes - batch.wasted,
+                prompt_tokens,
+                scheduler.running_count,
+                scheduler.waiting_count,
+                batch.context,
+            )
+        )
+
+    def _first_tokens(self, batch: Batch) -> None:
+        """Prompts that are complete give their first token; interrupted requests go on."""
+        now = self.env._now
+        prompt_tokens = sum([piece.tokens for piece in batch.pieces])
+        for piece in batch.pieces:
+            request = piece.request
+            if request.first_token_ps >= 0:
+                if piece.ends:
+                    self.journal.gap(now - request.last_token_ps)
+                    request.last_token_ps = now
+                continue
+            request.own_prefill_ps += self._stride.prefill_ps * piece.tokens // prompt_tokens
+            if piece.ends:
+                request.first_token_ps = now
+                request.prefill_mark = self.prefill_ps - request.prefill_mark
+                request.decode_mark = self.decode_ps - request.decode_mark
