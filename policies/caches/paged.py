@@ -69,7 +69,7 @@ class PagedCache:
         base = self._joined.pop(request, None)
         if base is None:
             held = self._held.pop(request, 0)
-            self._own_tokens.pop(request, None)
+            tokens = self._own_tokens.pop(request, 0)
         else:
             tokens = base + self._steps
             held = -(-tokens // self.block_size)
@@ -78,7 +78,7 @@ class PagedCache:
             if request in self._granted:
                 self._granted.remove(request)
                 held += 1
-        self._give_back(request, held)
+        self._give_back(request, held, tokens)
 
     # -- requests in lockstep
 
@@ -165,7 +165,7 @@ class PagedCache:
     def _take(self, count: int) -> None:
         self.free_blocks -= count
 
-    def _give_back(self, request: Request, held: int) -> None:
+    def _give_back(self, request: Request, held: int, tokens: int) -> None:
         self.free_blocks += held
 
     def _revived(self, request: Request, cached: int) -> int:
