@@ -40,6 +40,7 @@ class Batch:
         "paused",
         "pieces",
         "preempted",
+        "prompt_tokens",
         "rejected",
         "steady_steps",
         "wasted",
@@ -66,6 +67,9 @@ class Batch:
         self.rejected: list[Request] | tuple[()] = ()
         self.context = context  # tokens of the decode group in the cache before the step
         self.host_bytes = host_bytes  # copied over PCIe before the passes run
+        self.prompt_tokens = 0
+        for one in passes:
+            self.prompt_tokens += one[3]
         self.wasted = wasted  # rows computed for nobody
         self.clock = 0  # the decode group's clock after this step
 

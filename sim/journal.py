@@ -1,5 +1,7 @@
 """What happened in a run, in columns: strides instead of tokens, one row a request."""
 
+from array import array
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +21,6 @@ STRIDE_COLUMNS = (
     "steps",
     "decodes",
     "prompt_tokens",
-    "running",
-    "waiting",
     "context",
 )
 REQUEST_COLUMNS = (
@@ -44,37 +44,26 @@ REQUEST_COLUMNS = (
 )
 ENDS = tuple(End)
 _END_NUMBER = {end: number for number, end in enumerate(ENDS)}
-_ROWS_A_CHUNK = 4096
 _DECISIONS_A_SAMPLE = 8
 
 Columns = dict[str, NDArray[np.int64]]
 
 
 class Table:
-    """Rows of integers, packed into arrays as they come."""
+    """Rows of integers in one packed array."""
+
+    __slots__ = ("_cells", "append", "names")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self._rows: list[tuple[int, ...]] = []
-        self._chunks: list[NDArray[np.int64]] = []
-
-    def append(self, row: tuple[int, ...]) -> None:
-        """Add a row."""
-        rows = self._rows
-        rows.append(row)
-        if len(rows) == _ROWS_A_CHUNK:
-            self._pack()
+        self._cells = array("q")
+        self.append: Callable[[tuple[int, ...]], None] = self._cells.extend
 
     def columns(self) -> Columns:
         """All rows as one array a column."""
-        self._pack()
-        whole = np.concatenate(self._chunks) if self._chunks else np.empty((0, len(self.names)), np.int64)
-        return {name: np.ascontiguousarray(whole[:, number]) for number, name in enumerate(self.names)}
-
-    def _pack(self) -> None:
-        if self._rows:
-            self._chunks.append(np.array(self._rows, dtype=np.int64))
-            self._rows = []
+        whole = np.frombuffer(self._cells, np.int64) if self._cells else np.empty(0, np.int64)
+        width = len(self.names)
+        return {name: whole[number::width].copy() for number, name in enumerate(self.names)}
 
 
 class Journal:
@@ -82,34 +71,31 @@ class Journal:
 
     def __init__(self) -> None:
         self.strides = Table(STRIDE_COLUMNS)
-        self.record = self.strides.append
-        self.gaps_ps: list[int] = []  # between tokens that other steps came between
+        self.gaps = Table(("end_ps", "gap_ps"))  # between two tokens of a request that sat steps out
         self.preemptions = 0
-        self.usage: list[Usage] = []
+        self.usage = Table(("time_ps", *Usage._fields))
         self._decisions = 0
 
-    def gap(self, gap_ps: int) -> None:
-        """A request waited `gap_ps` for its next token while others ran."""
-        self.gaps_ps.append(gap_ps)
-
-    def note_decision(self, core: "Core", batch: Batch) -> None:
+    def note_decision(self, now_ps: int, core: "Core", batch: Batch) -> None:
         """Count preemptions; look at the memory every few decisions that move it."""
         self.preemptions += len(batch.preempted)
         self._decisions += 1
         if self._decisions % _DECISIONS_A_SAMPLE == 0:
-            self.usage.append(core.cache.usage())
+            self.usage.append((now_ps, *core.cache.usage()))
 
 
 class RequestLog:
     """The record of every request that has ended."""
 
     def __init__(self) -> None:
-        self.table = Table(REQUEST_COLUMNS)
+        self._table = Table(REQUEST_COLUMNS)
+        self._append = self._table.append
+        self.columns = self._table.columns
 
     def add(self, request: Request) -> None:
         """Write down a request that has ended."""
         assert request.end is not None
-        self.table.append(
+        self._append(
             (
                 request.id,
                 request.user,

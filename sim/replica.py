@@ -35,6 +35,7 @@ class Replica:
         self.env = env
         self.core = core
         self.journal = journal
+        self._record = journal.strides.append
         self._stride_of = cost.stride
         self._tell_ended = ended
         self._stride_limit = stride_limit  # 1 takes every step by itself; the results are the same
@@ -213,47 +214,30 @@ class Replica:
             request.last_token_ps = now
         for request in (*batch.failed, *batch.rejected):
             self._leave(request)
-        self.journal.note_decision(self.core, batch)
+        self.journal.note_decision(now, self.core, batch)
 
     def _account(self, batch: Batch, steps: int) -> None:
         """Write the stride down."""
-        stride, scheduler = self._stride, self.core.scheduler
-        total = stride.total(steps)
-        prompt_tokens = 0
-        if batch.pieces:
-            self.prefill_ps += stride.prefill_ps
-            self.decode_ps += total - stride.prefill_ps
-            for piece in batch.pieces:
-                prompt_tokens += piece.tokens
-        else:
-            self.decode_ps += total
-        self.journal.record(
-            (
-                self._start_ps,
-                stride.first_ps,
-                stride.growth_ps,
-                steps,
-                batch.decodes - batch.wasted,
-                prompt_tokens,
-                scheduler.running_count,
-                scheduler.waiting_count,
-                batch.context,
-            )
-        )
+        stride = self._stride
+        first, growth, _, prefill = stride
+        total = first if steps == 1 else stride.total(steps)
+        self.prefill_ps += prefill
+        self.decode_ps += total - prefill
+        row = (self._start_ps, first, growth, steps, batch.decodes - batch.wasted, batch.prompt_tokens, batch.context)
+        self._record(row)
 
     def _first_tokens(self, batch: Batch) -> None:
         """Prompts that are complete give their first token; interrupted requests go on."""
         now = self.env._now
-        prompt_tokens = sum([piece.tokens for piece in batch.pieces])
-        for piece in batch.pieces:
-            request = piece.request
+        prefill_ps = self._stride.prefill_ps
+        for request, tokens, _, ends, _ in batch.pieces:
             if request.first_token_ps >= 0:
-                if piece.ends:
-                    self.journal.gap(now - request.last_token_ps)
+                if ends:
+                    self.journal.gaps.append((now, now - request.last_token_ps))
                     request.last_token_ps = now
                 continue
-            request.own_prefill_ps += self._stride.prefill_ps * piece.tokens // prompt_tokens
-            if piece.ends:
+            request.own_prefill_ps += prefill_ps * tokens // batch.prompt_tokens
+            if ends:
                 request.first_token_ps = now
                 request.prefill_mark = self.prefill_ps - request.prefill_mark
                 request.decode_mark = self.decode_ps - request.decode_mark

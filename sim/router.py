@@ -1,5 +1,6 @@
 """Which of several replicas gets a request."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sim.replica import View
@@ -12,3 +13,6 @@ class Router(Protocol):
     def choose(self, request: Request, views: list[View]) -> int:
         """The replica's number."""
         ...
+
+
+RouterMaker = Callable[[], Router]

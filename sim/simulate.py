@@ -1,0 +1,143 @@
+"""Run one scenario."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from simpy import Environment
+
+from sim.client import Client
+from sim.engine import Door
+from sim.frontdoor import FrontDoor
+from sim.journal import Journal, RequestLog
+from sim.replica import Replica, View
+from sim.request import End, Request
+from sim.scenario import ReplicaRecord, Result, Scenario
+from sim.workload import Port, random_streams
+
+
+def simulate(scenario: Scenario) -> Result:
+    """Play the scenario to its end."""
+    run = _Run(scenario)
+    with _no_cyclic_garbage():
+        run.source.start()
+        run.env.run()
+    return run.result()
+
+
+class _Server:
+    """One replica and what stands before it."""
+
+    def __init__(self, run: "_Run") -> None:
+        scenario = run.scenario
+        self.journal = Journal()
+        self.core = scenario.deployment.core()
+        self.replica = Replica(
+            run.env, self.core, scenario.cost, self.journal, self._ended, stride_limit=scenario.stride_limit
+        )
+        self._run = run
+        door = scenario.deployment.door
+        self._door = None if door == Door() else FrontDoor(run.env, door, self.replica.submit, self._turned_away)
+
+    def arrive(self, request: Request) -> None:
+        if self._door is None:
+            request.entered_ps = request.arrival_ps
+            self.replica.submit(request)
+        else:
+            self._door.arrive(request)
+
+    def cancel(self, request: Request, end: End) -> None:
+        if self._door is not None and self._door.withdraw(request):
+            self._turned_away(request, end)
+        else:
+            self.replica.abort(request, end)
+
+    def view(self) -> View:
+        view = self.replica.view()
+        return view if self._door is None else View(view.waiting + self._door.waiting, view.running)
+
+    def record(self) -> ReplicaRecord:
+        journal = self.journal
+        return ReplicaRecord(
+            journal.strides.columns(),
+            journal.gaps.columns(),
+            journal.usage.columns(),
+            journal.preemptions,
+            self.core.cache.capacity_tokens,
+        )
+
+    def _ended(self, request: Request) -> None:
+        if self._door is not None:
+            self._door.left(request)
+        self._run.ended(request)
+
+    def _turned_away(self, request: Request, end: End) -> None:
+        request.end = end
+        request.end_ps = self._run.env.now
+        self._run.ended(request)
+
+
+class _Run:
+    """The parts of a run, connected."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.env = Environment()
+        self.log = RequestLog()
+        self.sent = 0
+        self.servers = [_Server(self) for _ in range(scenario.replicas)]
+        self._router = scenario.router()
+        self._where: dict[Request, _Server] = {}
+        self._tracks = scenario.replicas > 1
+        patience = scenario.patience
+        self._client = (
+            Client(self.env, self._route, self._cancel, patience.timeout_s, patience.retries, patience.backoff_s)
+            if patience.timeout_s is not None or patience.retries
+            else None
+        )
+        send = self._route if self._client is None else self._client.send_request
+        self.source = scenario.workload.source(Port(self.env, send, random_streams(scenario.seed)))
+
+    def ended(self, request: Request) -> None:
+        """A request has left its server."""
+        self.log.add(request)
+        if self._tracks:
+            del self._where[request]
+        if self._client is not None and self._client.ended(request) is not None:
+            return
+        self.source.ended(request)
+
+    def result(self) -> Result:
+        requests = self.log.columns()
+        return Result(
+            self.scenario,
+            requests,
+            tuple(server.record() for server in self.servers),
+            self.env.now,
+            self.sent - len(requests["id"]),
+        )
+
+    def _route(self, request: Request) -> None:
+        self.sent += 1
+        if self._tracks:
+            chosen = self._router.choose(request, [server.view() for server in self.servers])
+            server = self._where[request] = self.servers[chosen]
+        else:
+            server = self.servers[0]
+        server.arrive(request)
+
+    def _cancel(self, request: Request, end: End) -> None:
+        server = self._where[request] if self._tracks else self.servers[0]
+        server.cancel(request, end)
+
+
+@contextmanager
+def _no_cyclic_garbage() -> Iterator[None]:
+    """A run makes no reference cycles worth collecting, and looking for them costs a fifth of its time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
