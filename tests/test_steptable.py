@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from calibration.bench_table import from_batched_bench
+from calibration.bench_table import from_batched_bench, fullest_run, ran_unified
 from calibration.client_latency import ClientLatency, from_logged_steps, from_prompt_timings, serial_request_ms
 from calibration.iteration_table import Iteration, from_iterations, read_iterations
 from calibration.steptable import StepTable, load
 from calibration.tabulate import MEASUREMENTS, build_tables, main
 from sim.errors import BadScenario
-from tests.recordings import RECORDED
+from tests.recordings import RECORDED, read_text
 
 TABLE = StepTable(
     decode_batches=(1, 2, 4),
@@ -30,17 +30,20 @@ TABLE = StepTable(
 COMMITTED = sorted(MEASUREMENTS.glob("rand78m-*.json"))
 
 
-def bench_row(pp: int, pl: int, t_pp: float, t_tg: float, tg: int = 32) -> dict[str, Any]:
-    return {"pp": pp, "tg": tg, "pl": pl, "n_ubatch": 512, "t_pp": t_pp, "t_tg": t_tg}
+def bench_row(pp: int, pl: int, skipped_us: float = 0.0, tg: int = 32) -> dict[str, Any]:
+    """A machine of 10 ms a pass, 2 ms a token, 1 us a cell; decode 5 ms a row and 0.1 ms a row and 10 tokens."""
+    tokens, cells = pp * pl, pl * pp * (pp + 1) / 2
+    skipped = tokens * (tokens + 1) / 2 - cells
+    t_pp = 10.0 * math.ceil(tokens / 512) + 2.0 * tokens + 1e-3 * cells + 1e-3 * skipped_us * skipped
+    context = pp + tg // 2
+    t_tg = pl * (5.0 + 0.01 * context) + 1e-3 * skipped_us * pl * (pl - 1) * context
+    kv = 8192 if skipped_us else 65536
+    return {"pp": pp, "tg": tg, "pl": pl, "n_ubatch": 512, "n_kv_max": kv, "t_pp": t_pp / 1e3, "t_tg": t_tg * tg / 1e3}
 
 
-BENCH = [
-    bench_row(128, 1, 0.2, 0.32),
-    bench_row(128, 2, 0.4, 0.64),
-    bench_row(128, 4, 0.8, 0.96),
-    bench_row(512, 1, 0.9, 0.64),
-    bench_row(512, 2, 1.8, 1.28),
-]
+SHAPES = [(128, 1), (128, 2), (128, 4), (128, 8), (128, 16), (512, 1), (512, 2), (512, 4), (512, 8)]
+SPLIT_BENCH = [bench_row(*shape) for shape in SHAPES]
+UNIFIED_BENCH = [bench_row(*shape, skipped_us=0.2) for shape in SHAPES]
 
 
 @pytest.mark.parametrize("batch", TABLE.decode_batches)
@@ -174,40 +177,60 @@ def test_a_unified_cache_costs_more_than_a_split_one_from_two_sequences_on() -> 
     assert unified.decode_time_ms(8, 300) > split.decode_time_ms(8, 300)
 
 
-def test_bench_decode_times_stand_at_the_middle_of_the_generated_tokens() -> None:
-    table = from_batched_bench(BENCH)
+@pytest.mark.parametrize(("rows", "masked"), [(SPLIT_BENCH, 0.0), (UNIFIED_BENCH, 2e-4)])
+def test_bench_rows_of_a_known_machine_give_that_machine(rows: list[dict[str, Any]], masked: float) -> None:
+    table = from_batched_bench(rows, unified=masked > 0)
+    assert table.prefill_ms_per_cell == pytest.approx(1e-3)
+    assert table.masked_ms_per_cell == pytest.approx(masked, abs=1e-9)
+    assert [table.prefill_time_ms(n) for n in (128, 256, 300, 512)] == pytest.approx([266.0, 522.0, 610.0, 1034.0])
     assert table.decode_contexts == (144, 528)
-    assert table.decode_ms[:2] == ((10.0, 20.0), (20.0, 40.0))
+    for batch in (1, 2, 4, 8, 16):
+        for context in (144, 300, 528):
+            expected = batch * (5.0 + 0.01 * context) + masked * batch * (batch - 1) * context
+            assert table.decode_time_ms(batch, context) == pytest.approx(expected), (batch, context)
+
+
+def test_a_split_table_out_of_unified_rows_leaves_the_masked_cells_out() -> None:
+    derived = from_batched_bench(UNIFIED_BENCH, unified=False)
+    assert_close(asdict(derived), asdict(from_batched_bench(SPLIT_BENCH, unified=False)), "split")
 
 
 def test_a_context_missing_at_a_batch_is_extended_by_the_price_of_a_cell_below() -> None:
-    assert from_batched_bench(BENCH).decode_ms[2] == pytest.approx((30.0, 30.0 + 4 * 10.0))
+    assert (512, 16) not in SHAPES
+    assert from_batched_bench(SPLIT_BENCH, unified=False).decode_time_ms(16, 528) == pytest.approx(16 * 10.28)
 
 
-def test_repeated_bench_rows_count_as_their_mean() -> None:
-    table = from_batched_bench([*BENCH, bench_row(128, 1, 0.2, 0.96)])
-    assert table.decode_ms[0][0] == pytest.approx(20.0)
+def test_a_joint_pass_charges_each_decode_row_its_share() -> None:
+    table = from_batched_bench(UNIFIED_BENCH, unified=True)
+    assert table.per_decode_row_in_mixed_ms == pytest.approx(5.0 + 0.01 * 336)
 
 
-def test_attention_is_priced_by_passes_of_as_many_tokens() -> None:
-    table = from_batched_bench(BENCH)
-    cells_long, cells_short = 512 * 513 / 2, 4 * 128 * 129 / 2
-    assert table.prefill_ms_per_cell == pytest.approx(100.0 / (cells_long - cells_short))
-    assert table.prefill_time_ms(512, cells_long) == pytest.approx(900.0)
-    assert table.prefill_time_ms(512, cells_short) == pytest.approx(800.0)
+def test_only_the_fullest_run_of_a_file_counts() -> None:
+    slow = [row | {"t_pp": 9.9, "t_tg": 9.9} for row in UNIFIED_BENCH[:5]]
+    assert from_batched_bench([*slow, *UNIFIED_BENCH], unified=True) == from_batched_bench(UNIFIED_BENCH, unified=True)
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "unified", "words"),
     [
-        ([*BENCH, bench_row(128, 1, 0.2, 0.2, tg=16)], "rows of one tg"),
-        (BENCH[:3], "price attention"),
-        ([bench_row(128, 1, 0.2, 0.3), bench_row(512, 2, 1.8, 1.3)], "batch 1 lacks the context 528"),
+        ([*SPLIT_BENCH, bench_row(128, 1, tg=16)], False, "rows of one tg"),
+        (SPLIT_BENCH[:5], False, "two lengths"),
+        (SPLIT_BENCH, True, "may come from a split cache"),
+        ([SPLIT_BENCH[0], bench_row(512, 2)], False, "batch 1 lacks the context 528"),
     ],
 )
-def test_bench_rows_that_cannot_make_a_table_are_refused(rows: list[dict[str, Any]], words: str) -> None:
+def test_bench_rows_that_cannot_make_a_table_are_refused(rows: list[dict[str, Any]], unified: bool, words: str) -> None:
     with pytest.raises(BadScenario, match=words):
-        from_batched_bench(rows)
+        from_batched_bench(rows, unified=unified)
+
+
+def test_the_recorded_benchmark_ran_on_a_unified_cache() -> None:
+    text = read_text(RECORDED / "llamacpp-cpu" / "batched_bench_t1.jsonl")
+    rows = [json.loads(line) for line in text.splitlines()]
+    run = fullest_run(rows)
+    assert (len(rows), len(run)) == (14, 9)
+    assert ran_unified(run)
+    assert not ran_unified(rows[:5])
 
 
 def steps(count: int, gen: int, ms: float) -> list[Iteration]:
