@@ -1,5 +1,6 @@
 """What one scheduler decision asks the GPU to do: sums for the decoding requests, pieces for the rest."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sim.request import Request
@@ -30,48 +31,30 @@ class Pass(NamedTuple):
 class Batch:
     """One step. It may repeat unchanged `steady_steps` times if nobody arrives meanwhile."""
 
-    __slots__ = (
-        "clock",
-        "context",
-        "decodes",
-        "failed",
-        "host_bytes",
-        "passes",
-        "paused",
-        "pieces",
-        "preempted",
-        "prompt_tokens",
-        "rejected",
-        "steady_steps",
-        "wasted",
-    )
+    clock = 0  # the decode group's clock after this step
+    preempted: Sequence[Request] = ()
+    paused: Sequence[Request] = ()  # decode, but get no token in this step
+    failed: Sequence[Request] = ()  # die of this decision
+    rejected: Sequence[Request] = ()
+    host_bytes = 0  # copied over PCIe before the passes run
+    wasted = 0  # rows computed for nobody
 
     def __init__(
         self,
         decodes: int,
         passes: tuple[Pass, ...],
-        pieces: list[Piece] | tuple[()] = (),
+        pieces: Sequence[Piece] = (),
         steady_steps: int = 1,
-        preempted: list[Request] | tuple[()] = (),
         context: int = 0,
-        host_bytes: int = 0,
-        wasted: int = 0,
     ) -> None:
         self.decodes = decodes  # members of the decode group that take part: all of them or none
         self.passes = passes
         self.pieces = pieces
         self.steady_steps = steady_steps
-        self.preempted = preempted
-        self.paused: list[Request] | tuple[()] = ()  # decode, but get no token in this step
-        self.failed: list[Request] | tuple[()] = ()  # requests that die of this decision
-        self.rejected: list[Request] | tuple[()] = ()
         self.context = context  # tokens of the decode group in the cache before the step
-        self.host_bytes = host_bytes  # copied over PCIe before the passes run
         self.prompt_tokens = 0
         for one in passes:
-            self.prompt_tokens += one[3]
-        self.wasted = wasted  # rows computed for nobody
-        self.clock = 0  # the decode group's clock after this step
+            self.prompt_tokens += one.prefill_tokens
 
     @property
     def tokens(self) -> int:

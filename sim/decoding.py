@@ -55,10 +55,13 @@ class Decoding:
     def due(self) -> list[Request]:
         """Members whose last token is sampled by the steps scheduled so far, in order of admission."""
         heap = self._finishing
+        if not heap or heap[0][0] > self.clock:
+            return []
         ready: list[Request] = []
         while heap and heap[0][0] <= self.clock:
             finish_at, _, request = heappop(heap)
             if request.lockstep and request.finish_at == finish_at:
+                request.finish_at = -1
                 ready.append(request)
         if len(ready) > 1:
             ready.sort(key=_by_order)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from simpy import Environment, Event, Timeout
+from simpy import Event
 
 from sim.batch import Batch
-from sim.clock import DECISION
+from sim.clock import Clock
 from sim.core import Core
 from sim.cost import StepCost, Stride
 from sim.journal import Journal
@@ -25,7 +25,7 @@ class Replica:
 
     def __init__(
         self,
-        env: Environment,
+        env: Clock,
         core: Core,
         cost: StepCost,
         journal: Journal,
@@ -96,17 +96,14 @@ class Replica:
             steps = steps + 1 if elapsed else 1
         if steps < self._steps:
             self._steps = steps
-            self._end_at(self._start_ps + self._stride.total(steps))
+            self._end_event = self.env.call_in(self._stride.total(steps) - elapsed, self._ended)
 
     # -- the loop: decide, run, complete
 
     def _decide_after_this_instant(self) -> None:
         if not self._deciding:
             self._deciding = True
-            event = Event(self.env)
-            event._ok, event._value = True, None
-            event.callbacks = [self._decide]
-            self.env.schedule(event, DECISION)
+            self.env.call_last(self._decide)
 
     def _decide(self, _: Event | None = None) -> None:
         self._deciding = False
@@ -126,13 +123,8 @@ class Replica:
         if self._stride_limit is not None:
             steps = min(steps, self._stride_limit)
         self._batch, self._stride, self._steps = batch, stride, steps
-        self._start_ps = now = self.env._now
-        self._end_at(now + stride.total(steps))
-
-    def _end_at(self, time_ps: int) -> None:
-        event = Timeout(self.env, time_ps - self.env._now)
-        event.callbacks.append(self._ended)
-        self._end_event = event
+        self._start_ps = self.env._now
+        self._end_event = self.env.call_in(stride.total(steps), self._ended)
 
     def _ended(self, event: Event) -> None:
         """The stride is over: results come out, and the next decision is due."""
@@ -145,19 +137,26 @@ class Replica:
         self._account(batch, steps)
         following = self._decided_ahead() if self._pipelined else None
         ended = core.complete(batch, following is None)
-        self._batch = None
         if batch.pieces:
             self._first_tokens(batch)
+        self._batch = None
+        self._deciding = True  # whoever arrives now need not ask for a decision
         if following is not None:
             self._run(following)
-        now = self.env._now
+        self._hand_out(ended)
+        if following is None:
+            self._decide_when_all_have_spoken()
+        else:
+            self._deciding = False
+
+    def _hand_out(self, ended: list[Request]) -> None:
+        """Answers reach their users, who may ask again at once; then whoever knocked meanwhile is let in."""
+        now = self.env.now
         for request in ended:
             request.end_ps = now
             self._tell_ended(request)
         if self._inbox:
             self._open_inbox()
-        if following is None:
-            self._decide_when_all_have_spoken()
 
     def _decided_ahead(self) -> Batch | None:
         """The step that was decided when the last one began; None when there was nothing to run."""
@@ -169,11 +168,10 @@ class Replica:
 
     def _decide_when_all_have_spoken(self) -> None:
         """Decide now, or after the other events of this instant if there are any."""
-        queue = self.env._queue
-        if queue and queue[0][0] == self.env._now:
-            self._decide_after_this_instant()
-        elif not self._deciding:
+        if self.env.is_last():
             self._decide()
+        else:
+            self.env.call_last(self._decide)
 
     def _open_inbox(self) -> None:
         inbox, self._inbox = self._inbox, []

@@ -4,9 +4,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simpy import Environment
-
 from sim.client import Client
+from sim.clock import Clock
 from sim.engine import Door
 from sim.frontdoor import FrontDoor
 from sim.journal import Journal, RequestLog
@@ -82,7 +81,7 @@ class _Run:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.env = Environment()
+        self.env = Clock()
         self.log = RequestLog()
         self.sent = 0
         self.servers = [_Server(self) for _ in range(scenario.replicas)]

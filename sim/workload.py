@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from simpy import Environment
-
+from sim.clock import Clock
 from sim.request import Request
 
 STREAMS = ("arrivals", "prompts", "outputs", "think")
@@ -16,7 +15,7 @@ STREAMS = ("arrivals", "prompts", "outputs", "think")
 class Port:
     """What a source of requests is given: time, a way in, and one stream of chance for each purpose."""
 
-    env: Environment
+    env: Clock
     send: Callable[[Request], None]
     streams: dict[str, np.random.Generator]
 

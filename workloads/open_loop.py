@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from simpy import Event, Timeout
+from simpy import Event
 
 from sim.request import Request
 from sim.workload import Port
@@ -67,8 +67,7 @@ class Stream:
     def _plan(self) -> None:
         if self._sent < self._left:
             wait = max(0, next(self._times_ps) - self._env.now)
-            event = Timeout(self._env, wait)
-            event.callbacks.append(self._arrive)
+            self._env.call_in(wait, self._arrive)
 
     def _arrive(self, _: Event) -> None:
         now = self._env.now

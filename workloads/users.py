@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from simpy import Timeout
-
 from sim.request import Request
 from sim.workload import Port
 from workloads.lengths import Lengths, stream
@@ -60,8 +58,7 @@ class Users:
             self._ask(request.user)
 
     def _pause(self, user: int) -> None:
-        event = Timeout(self._env, self._think())
-        event.callbacks.append(lambda _: self._ask(user))
+        self._env.call_in(self._think(), lambda _: self._ask(user))
 
     def _ask(self, user: int) -> None:
         if self._left > 0:

@@ -123,11 +123,12 @@ class PagedCache:
 
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
-        needed = self._needed(steps) - len(self._granted)
+        needed = len(self._crossing[self._steps % self.block_size]) if steps == 1 else self._needed(steps)
+        if self._granted:
+            needed -= len(self._granted)
+            self._granted.clear()
         if needed > self.free_blocks:
             raise PolicyError(f"paged cache: {steps} steps need {needed} blocks, {self.free_blocks} are free")
-        if self._granted:
-            self._granted.clear()
         if needed:
             self._take(needed)
         self._steps += steps
@@ -151,8 +152,6 @@ class PagedCache:
     def _needed(self, steps: int) -> int:
         """Blocks that the joined requests take over the next `steps` steps."""
         size, crossing = self.block_size, self._crossing
-        if steps == 1:
-            return len(crossing[self._steps % size])
         rounds, rest = divmod(steps, size)
         start = self._steps % size
         part = sum(map(len, crossing[start : start + rest]))

@@ -117,9 +117,12 @@ class VllmV1(Scheduler):
             self._settle(piece)
         if not preempted and budget > 0 and (self.waiting or self._ranked):
             self._admit(budget, pieces)
-        if not decodes and not pieces:
-            return Batch(0, (), preempted=preempted) if preempted else None
-        return self._batch(decodes, cells, pieces, preempted)
+        if not decodes and not pieces and not preempted:
+            return None
+        batch = self._batch(decodes, cells, pieces) if pieces else self._decode_batch(decodes, cells, preempted)
+        if preempted:
+            batch.preempted = preempted
+        return batch
 
     def _admit(self, budget: int, pieces: list[Piece]) -> None:
         """Take waiting requests in order until the first that does not fit."""
@@ -169,15 +172,21 @@ class VllmV1(Scheduler):
             if piece.kind != "running":
                 self.partial.append(request)
 
-    def _batch(self, decodes: int, cells: int, pieces: list[Piece], preempted: list[Request]) -> Batch:
-        if pieces:
-            prompt = sum([piece.tokens for piece in pieces])
-            attended = sum([prefill_cells(piece.tokens, piece.context) for piece in pieces])
-            ended = sum([piece.ends for piece in pieces])
-            one = Pass(decodes, cells, decodes, prompt, attended, decodes + ended, decodes + prompt)
-            return Batch(decodes, (one,), pieces, 1, preempted, cells - decodes)
+    def _batch(self, decodes: int, cells: int, pieces: list[Piece]) -> Batch:
+        prompt = attended = 0
+        outputs = decodes
+        for _, tokens, context, ends, _ in pieces:
+            prompt += tokens
+            attended += prefill_cells(tokens, context)
+            outputs += ends
+        one = Pass(decodes, cells, decodes, prompt, attended, outputs, decodes + prompt)
+        return Batch(decodes, (one,), pieces, 1, cells - decodes)
+
+    def _decode_batch(self, decodes: int, cells: int, preempted: list[Request]) -> Batch:
+        if not decodes:
+            return Batch(0, ())
         one = Pass(decodes, cells, decodes, 0, 0, decodes, self.padded(decodes))
-        return Batch(decodes, (one,), (), self._steady_steps(preempted), preempted, cells - decodes)
+        return Batch(decodes, (one,), (), self._steady_steps(preempted), cells - decodes)
 
     def _steady_steps(self, preempted: list[Request]) -> int:
         """Steps that would be decided the same: until someone finishes or the blocks run short.

@@ -1,0 +1,97 @@
+"""First come, first served, one request at a time: the scheduler to read first."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from sim.batch import Batch, Pass, Piece, prefill_cells
+from sim.cache import KVCache
+from sim.errors import PolicyError
+from sim.request import Request
+from sim.scheduler import Scheduler
+
+
+@dataclass
+class Fcfs(Scheduler):
+    """The whole prompt in one step, then one token a step; the next request starts when this one has ended."""
+
+    max_model_len: int = 8192
+
+    def bind(self, cache: KVCache) -> None:
+        """Take possession of a cache and start with an empty queue."""
+        super().bind(cache)
+        self.waiting: deque[Request] = deque()
+        self.running: Request | None = None
+        self.context_limit = min(self.max_model_len, cache.capacity_tokens)
+
+    # -- who may come in
+
+    def refuses(self, request: Request) -> bool:
+        """A prompt that leaves no room for a token is answered with an error."""
+        return request.prompt_tokens >= self.context_limit
+
+    def output_bound(self, request: Request) -> int:
+        """The client's limit, or what the context leaves behind the prompt."""
+        return min(request.limit, self.context_limit - request.prompt_tokens)
+
+    def submit(self, request: Request) -> None:
+        """Join the end of the queue."""
+        self.waiting.append(request)
+
+    def notices(self, request: Request) -> bool:
+        """Nobody who comes while a request runs changes anything for it."""
+        return self.running is None
+
+    # -- one step
+
+    def schedule(self) -> Batch | None:
+        """The next token of the running request, or the prompt of the next one in the queue."""
+        if self.running is not None:
+            return self._next_token()
+        if self.waiting:
+            return self._prompt(self.waiting.popleft())
+        return None
+
+    def _prompt(self, request: Request) -> Batch:
+        tokens = request.prompt_tokens
+        if not self.cache.grow(request, tokens):
+            raise PolicyError(f"fcfs: an empty cache of {self.cache.capacity_tokens} tokens cannot hold {request}")
+        self.running = request
+        # From the next step on the request decodes: the group counts its tokens, nobody visits it.
+        self.decoding.join(request, tokens)
+        self.cache.join(request, tokens)
+        one = Pass(0, 0, 0, tokens, prefill_cells(tokens, 0), outputs=1, padded=tokens)
+        return Batch(0, (one,), [Piece(request, tokens, 0, ends=True, kind="new")])
+
+    def _next_token(self) -> Batch:
+        before = self.decoding.context
+        self.cache.advance(1)
+        self.decoding.advance(1)
+        one = Pass(decodes=1, cells=before + 1, growth=1, outputs=1, padded=1)
+        # The decision is the same until the last token, so the replica may take all those steps at once.
+        steady_steps = 1 + self.cache.steps_until_change(self.decoding.steps_left())
+        return Batch(1, (one,), steady_steps=steady_steps, context=before)
+
+    # -- how a request goes away
+
+    def finish(self, request: Request) -> None:
+        """Give the memory and the place back."""
+        self.decoding.leave(request)
+        self.cache.release(request)
+        self.running = None
+
+    def abort(self, request: Request) -> None:
+        """The client has gone, from the queue or from the middle of its answer."""
+        if request is self.running:
+            self.finish(request)
+        else:
+            self.waiting.remove(request)
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests in the queue."""
+        return len(self.waiting)
+
+    @property
+    def running_count(self) -> int:
+        """One or none."""
+        return int(self.running is not None)
