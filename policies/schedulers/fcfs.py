@@ -21,6 +21,7 @@ class Fcfs(Scheduler):
         super().bind(cache)
         self.waiting: deque[Request] = deque()
         self.running: Request | None = None
+        self._admissions = 0
         self.context_limit = min(self.max_model_len, cache.capacity_tokens)
 
     # -- who may come in
@@ -56,6 +57,8 @@ class Fcfs(Scheduler):
         if not self.cache.grow(request, tokens):
             raise PolicyError(f"fcfs: an empty cache of {self.cache.capacity_tokens} tokens cannot hold {request}")
         self.running = request
+        self._admissions += 1
+        request.order = self._admissions
         # From the next step on the request decodes: the group counts its tokens, nobody visits it.
         self.decoding.join(request, tokens)
         self.cache.join(request, tokens)

@@ -80,7 +80,9 @@ class Sarathi(Scheduler):
             return None
         one = one_pass(decodes, context + decodes, pieces)
         steady_steps = 1 if pieces or preempted or self.partial else self._steady_steps()
-        return Batch(decodes, (one,), pieces, steady_steps, preempted, context)
+        batch = Batch(decodes, (one,), pieces, steady_steps, context)
+        batch.preempted = preempted
+        return batch
 
     def _make_room_for_decodes(self) -> list[Request]:
         """Find a block for each decode that needs one; the last of the running gives way, at worst the one in need."""

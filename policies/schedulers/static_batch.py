@@ -94,7 +94,9 @@ class StaticBatch(Scheduler):
         rows = live + wasted
         one = one_pass(rows, cells, ())._replace(growth=live)
         steady_steps = 1 + self.decoding.steps_left()
-        return Batch(rows, (one,), steady_steps=steady_steps, context=context, wasted=wasted)
+        batch = Batch(rows, (one,), steady_steps=steady_steps, context=context)
+        batch.wasted = wasted
+        return batch
 
     # -- how a request goes away
 
