@@ -16,23 +16,23 @@ Grid = dict[int, list[float]]  # decode ms by batch, then context
 
 
 def from_batched_bench(rows: Iterable[Row], *, unified: bool, source: dict[str, str] | None = None) -> StepTable:
-    """The table of a split or a unified cache; in the second every row skips over the other sequences' cells."""
+    """The rows as they stand for a split cache; a unified one prices apart the other sequences' cells it skips over."""
     run = fullest_run(list(rows))
     if unified and not ran_unified(run):
         raise BadScenario("batched bench: these rows may come from a split cache, which cannot show masked cells")
-    cell_ms, masked_ms = _cell_prices(run)
-    contexts, decode = _split_decode_grid(run, masked_ms)
+    cell_ms, masked_ms = _cell_prices(run, unified)
+    contexts, decode = _unmasked_decode_grid(run, masked_ms)
     tokens, prompt_ms = _pass_times(run, contexts, decode, cell_ms, masked_ms)
     return StepTable(
         decode_batches=tuple(decode),
         decode_contexts=contexts,
-        decode_ms=_with_masked(contexts, decode, masked_ms if unified else 0.0),
+        decode_ms=_with_masked(contexts, decode, masked_ms),
         prefill_tokens=tokens,
         prefill_ms=prompt_ms,
         mixed="joint" if unified else "separate",
         per_decode_row_in_mixed_ms=_decode_row_ms(decode) if unified else 0.0,
         prefill_ms_per_cell=cell_ms,
-        masked_ms_per_cell=masked_ms if unified else 0.0,
+        masked_ms_per_cell=masked_ms,
         source=source or {},
     )
 
@@ -63,7 +63,7 @@ def _masked_cells(shape: Shape) -> float:
     return _causal_cells(prompt * sequences) - sequences * _causal_cells(prompt)
 
 
-def _cell_prices(run: Sequence[Row]) -> tuple[float, float]:
+def _cell_prices(run: Sequence[Row], unified: bool) -> tuple[float, float]:
     """What a prompt token pays for a cell it attends to and for one it skips (least squares, by relative error)."""
     if len({row["pp"] for row in run}) < 2:
         raise BadScenario("batched bench: prompts of two lengths are needed to price attention")
@@ -71,14 +71,14 @@ def _cell_prices(run: Sequence[Row]) -> tuple[float, float]:
     for row in run:
         shape, tokens = (row["pp"], row["pl"]), row["pp"] * row["pl"]
         # passes over the weights, tokens, cells attended to, cells skipped
-        skipped = _masked_cells(shape) if ran_unified(run) else 0.0
+        skipped = _masked_cells(shape) if unified else 0.0
         terms.append((math.ceil(tokens / row["n_ubatch"]), tokens, row["pl"] * _causal_cells(row["pp"]), skipped))
     relative = np.array(terms) / np.array([1e3 * row["t_pp"] for row in run])[:, None]
     prices = np.linalg.lstsq(relative, np.ones(len(run)), rcond=None)[0]
     return max(0.0, float(prices[2])), max(0.0, float(prices[3]))
 
 
-def _split_decode_grid(run: Sequence[Row], masked_ms: float) -> tuple[tuple[int, ...], Grid]:
+def _unmasked_decode_grid(run: Sequence[Row], masked_ms: float) -> tuple[tuple[int, ...], Grid]:
     """Decode by batch and context without masked cells; the middle of the tg steps stands for their context."""
     generated = {row["tg"] for row in run}
     if len(generated) != 1:

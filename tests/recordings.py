@@ -19,6 +19,8 @@ NAMES = {
     "seqs64_kv2048tok": "vllm-cpu",
 }
 
+SAME_STEP_S = 0.02  # headers of prompts begun in one step leave within a few ms; the next step is far later
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
@@ -80,6 +82,12 @@ class RecordedLevel:
             failures=len(self.requests) - len(good),
             preemptions=round(self.server.get("vllm:num_preemptions_total", 0.0)),
         )
+
+    def first_batch(self) -> tuple[int, ...]:
+        """The users whose first prompts llama-server began in one step; an input to a replay, threads decide it."""
+        starts = {r.uid: r.t_headers for r in self.requests if r.k == 0 and r.t_headers is not None}
+        begun = min(starts.values())
+        return tuple(uid for uid in self.first_round() if starts[uid] - begun < SAME_STEP_S)
 
     def first_round(self) -> tuple[int, ...]:
         """The users in the order in which the server began their first requests."""

@@ -132,6 +132,12 @@ def test_the_first_round_names_every_user_once(name: str) -> None:
         assert sorted(level.first_round()) == list(range(level.users))
 
 
+def test_the_first_batch_is_who_began_together() -> None:
+    assert load("np4").level(8).first_batch() == (0,)
+    assert sorted(load("np4").level(16).first_batch()) == [1, 2]
+    assert sorted(load("np4_nocb").level(4).first_batch()) == [0, 1, 2]
+
+
 def test_a_lone_slot_begins_first_rounds_one_after_another() -> None:
     level = load("np1").level(4)
     starts = {r.uid: r.t_headers for r in level.requests if r.k == 0}
