@@ -20,7 +20,8 @@ SCALARS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool:
 def encode(value: Any) -> Any:
     """Plain JSON values; a number that is not finite becomes null, because JSON has no word for it."""
     if dataclasses.is_dataclass(value):
-        return {key: encode(getattr(value, name)) for key, name in _keys(type(value)).items()}
+        kind: Any = type(value)
+        return {key: encode(getattr(value, name)) for key, name in _keys(kind).items()}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
