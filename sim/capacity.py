@@ -1,0 +1,53 @@
+"""How many users are carried: the bracket between the last load that keeps the SLO and the first that breaks it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TARGET = 0.95
+WIDTH_SHARE = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """`passing`: the largest load that passes with all tested below it, or 0. `failing`: the smallest that fails."""
+
+    passing: int
+    failing: int | None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether capacity is known to 8%, or to one user."""
+        return self.failing is None or self.failing - self.passing <= max(1, WIDTH_SHARE * self.passing)
+
+
+def bracket(verdicts: Mapping[int, bool]) -> Bracket:
+    """The bracket that the verdicts at the tested loads amount to."""
+    failing = min((users for users, passes in verdicts.items() if not passes), default=None)
+    passing = max((users for users in verdicts if failing is None or users < failing), default=0)
+    return Bracket(passing, failing)
+
+
+def next_users(found: Bracket) -> int | None:
+    """The load to try next; None when the bracket is narrow enough."""
+    if found.failing is None or found.narrow:
+        return None
+    return roundest_between(found.passing, found.failing)
+
+
+def roundest_between(low: int, high: int) -> int:
+    """The number between, ends excluded, that the highest power of two divides.
+
+    Bisection so visits the same loads whatever range the sweep began with, and a longer one cannot move the bracket.
+    """
+    step = 1 << (high - low - 1).bit_length()
+    while True:
+        candidate = (low // step + 1) * step
+        if candidate < high:
+            return candidate
+        step >>= 1
+
+
+def passes(attainments: list[float | None], target: float = TARGET) -> bool:
+    """Whether the mean share of requests within the SLO, over the seeds, reaches the target; no answer is a failure."""
+    shares = [share if share is not None else 0.0 for share in attainments]
+    return sum(shares) >= target * len(shares)
