@@ -105,7 +105,7 @@ def parse(text: str, where: str) -> Profile:
             rows[key] = KernelRow(kernels, entry["roofline"], entry["version"])
         host = HostRates(**_coefficients(HostRates, raw["host"], "host", where, sources))
         return Profile(raw["name"], raw["trust"], rows, host, sources)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise BadScenario(f"profile {where}: cannot be read ({error})") from None
     except KeyError as error:
         raise BadScenario(f"profile {where}: {error} is missing") from None

@@ -46,16 +46,25 @@ class Line:
     def _extend(self, last_ps: int) -> None:
         first, last = self._segments[0], self._segments[-1]
         below = min(first.slope_ps, (first.time_ps - 1) // first.start)
-        self._segments.insert(0, Segment(first.start, first.time_ps, below, first.start, False))
-        self._segments.append(Segment(last.end, last_ps, max(0, last.slope_ps), FOREVER, False))
+        self._segments.insert(0, Segment(first.start, first.time_ps, below, first.start - 1, measured=False))
+        self._segments.append(Segment(last.end, last_ps, max(0, last.slope_ps), FOREVER, measured=False))
 
     def at(self, tokens: int) -> Segment:
         """The segment that a total of so many tokens lies on."""
         return self._segments[bisect_left(self._ends, tokens)]
 
+    def above_empty(self, tokens: int) -> int:
+        """How much longer the pass takes than with nothing in the cache: its attention."""
+        segment, empty = self.at(tokens), self.at(0)
+        at_none = empty.time_ps - empty.slope_ps * empty.start
+        return max(0, segment.time_ps + segment.slope_ps * (tokens - segment.start) - at_none)
+
 
 class TableCost:
-    """Prices steps by a table. `trust` turns to extrapolated with the first step outside what was measured."""
+    """Prices steps by a table; copies to and from the host, which no table holds, are free.
+
+    `trust` turns to extrapolated with the first step outside what was measured.
+    """
 
     def __init__(self, table: StepTable) -> None:
         self.trust = "measured"
@@ -122,15 +131,20 @@ class TableCost:
         """Passes that carry prompts, each by its tokens, and the step's attention; rounded once."""
         table = self._table
         joint = table.mixed == "joint"
-        prompt_ms, rows_ms = self._attention_ms(batch), 0.0
+        holders = batch.decodes - batch.wasted or batch.decodes
+        prompt_ms, decode = self._attention_ms(batch), self._overhead_ps
         for one in batch.passes:
             if one.prefill_tokens and joint:
                 prompt_ms += self._tokens_ms(one.prefill_tokens)
-                rows_ms += table.per_decode_row_in_mixed_ms * one.decodes
+                decode += _ps(table.per_decode_row_in_mixed_ms * one.decodes)
             elif one.prefill_tokens:
+                # with nothing in the cache a decode is a row like any other
                 prompt_ms += self._tokens_ms(one.prefill_tokens + one.decodes)
-        first, _, _ = self._decodes(batch) if batch.decodes else (0, 0, 0)
-        decode, prompt = first + _ps(rows_ms) + self._overhead_ps, _ps(prompt_ms)
+                if one.decodes:
+                    decode += self._line(one.decodes, holders).above_empty(batch.context + holders)
+        if batch.decodes:
+            decode += self._decodes(batch)[0]
+        prompt = _ps(prompt_ms)
         return Stride(decode + prompt, 0, 1, prompt if batch.decodes else decode + prompt)
 
     def _tokens_ms(self, tokens: int) -> float:

@@ -1,0 +1,261 @@
+"""Data-sheet times behave like a GPU: more work never takes less, strides equal steps, and known orders come out."""
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibration import catalog
+from calibration.physics import step_cost
+from calibration.profile import load, parse
+from policies.caches.paged import PagedCache
+from policies.schedulers.vllm_v1 import VllmV1
+from sim.batch import Batch, Pass, prefill_cells
+from sim.clock import PS_PER_MS
+from sim.cost import StepCost
+from sim.engine import Deployment, MemoryPlan, Traits
+from sim.errors import BadScenario, NotSupported
+from sim.hardware import Model
+
+DATASHEET = load("datasheet")
+PLACES = [
+    ("vllm", "a100-40g"),
+    ("vllm", "rtx-4090"),
+    ("vllm", "dgx-spark-gb10"),
+    ("llama.cpp", "a100-40g"),
+    ("llama.cpp", "rtx-4060-ti-16g"),
+    ("llama.cpp", "m2-ultra"),
+]
+
+rows = st.integers(1, 300)
+contexts = st.integers(1, 5000)
+places = st.sampled_from(PLACES)
+
+
+def deployment(
+    kernels: str = "vllm",
+    gpu: str = "a100-40g",
+    model: str | Model = "llama-3.1-8b",
+    host_layers: int = 0,
+    tp: int = 1,
+    overlaps: bool = False,
+) -> Deployment:
+    shape = catalog.model(model) if isinstance(model, str) else model
+    weights, kv = 2 * shape.parameters, 10**9
+    on_host = host_layers / shape.layers
+    memory = MemoryPlan(
+        weight_bytes=round(weights * (1 - on_host)),
+        kv_bytes=round(kv * (1 - on_host)),
+        scratch_bytes=0,
+        kv_tokens=8000,
+        context=8000,
+        layers_on_host=host_layers,
+        host_weight_bytes=round(weights * on_host),
+        host_kv_bytes=round(kv * on_host),
+    )
+    return Deployment(
+        engine="any",
+        version="any",
+        options={},
+        gpus=(catalog.gpu(gpu),) * tp,
+        host=catalog.host("desktop-ddr4"),
+        model=shape,
+        memory=memory,
+        traits=Traits(kernels, "bf16", 16.0, overlaps_host=overlaps, tensor_parallel=tp),
+        scheduler=VllmV1(),
+        cache=partial(PagedCache, 100),
+    )
+
+
+def cost(*args: Any, **options: Any) -> StepCost:
+    return step_cost(deployment(*args, **options), DATASHEET)
+
+
+def decodes(count: int, context: int, padded: int = 0) -> Batch:
+    """A batch whose members hold `context` tokens each, the one being added included."""
+    one = Pass(count, count * context, count, outputs=count, padded=padded)
+    return Batch(count, (one,), context=count * (context - 1))
+
+
+def prompt(tokens: int, beside: int = 0) -> Batch:
+    one = Pass(beside, beside * 500, beside, tokens, prefill_cells(tokens, 0), beside + 1, beside + tokens)
+    return Batch(beside, (one,))
+
+
+def time_ms(priced: StepCost, batch: Batch) -> float:
+    return priced.stride(batch).first_ps / PS_PER_MS
+
+
+@given(places, rows, contexts, st.integers(1, 200), st.booleans())
+def test_a_stride_equals_its_single_steps(
+    place: tuple[str, str], count: int, context: int, steps: int, overlaps: bool
+) -> None:
+    priced = cost(*place, overlaps=overlaps)
+    stride = priced.stride(decodes(count, context))
+    for step in range(min(steps, stride.steps)):
+        assert priced.stride(decodes(count, context + step)).first_ps == stride.duration(step)
+
+
+def test_a_stride_ends_where_the_gpu_outgrows_the_hidden_host() -> None:
+    tiny = catalog.model("rand-78m")
+    priced = cost(model=tiny, gpu="h200", overlaps=True)
+    stride = priced.stride(decodes(200, 10))
+    assert stride.growth_ps == 0
+    assert 1 < stride.steps < 10**9
+    before, after = (priced.stride(decodes(200, 10 + stride.steps + more)) for more in (-1, 0))
+    assert before.first_ps == stride.first_ps < after.first_ps
+    assert after.growth_ps > 0
+
+
+@given(rows, contexts)
+def test_several_passes_take_the_sum_of_their_times(count: int, context: int) -> None:
+    priced = cost("llama.cpp", "rtx-4090")
+    one = decodes(count, context)
+    twice = Batch(2 * count, one.passes * 2, context=2 * one.context)
+    single, double = priced.stride(one), priced.stride(twice)
+    assert (double.first_ps, double.growth_ps) == (2 * single.first_ps, 2 * single.growth_ps)
+
+
+@given(places, rows, contexts)
+def test_more_rows_or_cells_are_never_faster(place: tuple[str, str], count: int, context: int) -> None:
+    priced = cost(*place)
+    now = priced.stride(decodes(count, context)).first_ps
+    assert priced.stride(decodes(count + 1, context)).first_ps >= now
+    assert priced.stride(decodes(count, context + 1)).first_ps > now
+    assert priced.stride(decodes(count, context, padded=count + 7)).first_ps >= now
+
+
+@given(places, st.integers(1, 4000), st.integers(0, 100))
+def test_longer_prompts_and_company_are_never_faster(place: tuple[str, str], tokens: int, beside: int) -> None:
+    priced = cost(*place)
+    now = priced.stride(prompt(tokens, beside))
+    assert priced.stride(prompt(tokens + 1, beside)).first_ps > now.first_ps
+    assert priced.stride(prompt(tokens, beside + 1)).first_ps > now.first_ps
+    assert 0 < now.prefill_ps <= now.first_ps
+    assert now.steps == 1
+
+
+def test_a_lone_prompt_is_prompt_work_and_nothing_else() -> None:
+    stride = cost().stride(prompt(300))
+    assert stride.prefill_ps == stride.first_ps
+
+
+@pytest.mark.parametrize("gpu", ["a100-40g", "a100-80g", "h100-80g-sxm"])
+def test_one_stream_of_a_16_bit_model_is_bound_by_reading_its_weights(gpu: str) -> None:
+    card = catalog.gpu(gpu)
+    reading_ms = 2 * catalog.model("llama-3.1-8b").parameters / (card.bandwidth_gbs * 1e9) * 1e3
+    assert reading_ms < time_ms(cost(gpu=gpu), decodes(1, 500)) < 2 * reading_ms
+
+
+def test_vllm_batches_almost_for_free_while_llama_cpp_pays_for_each_row() -> None:
+    vllm, llama = cost("vllm", "a100-40g"), cost("llama.cpp", "m2-ultra")
+    assert time_ms(vllm, decodes(8, 200)) < 1.1 * time_ms(vllm, decodes(1, 200))
+    assert time_ms(llama, decodes(8, 200)) > 1.2 * time_ms(llama, decodes(1, 200))
+
+
+def test_llama_cpp_wastes_more_bandwidth_on_hbm_than_on_gddr() -> None:
+    def share(gpu: str) -> float:
+        reading_s = 2 * catalog.model("llama-3.1-8b").parameters / (catalog.gpu(gpu).bandwidth_gbs * 1e9)
+        return reading_s * 1e3 / time_ms(cost("llama.cpp", gpu), decodes(1, 100))
+
+    assert 0.2 < share("a100-80g") < 0.6 < share("rtx-4090") < 0.95
+
+
+@pytest.mark.parametrize("kernels", ["vllm", "llama.cpp"])
+@given(count=rows, context=contexts, layers=st.integers(1, 31))
+def test_every_layer_on_the_host_slows_everybody(kernels: str, count: int, context: int, layers: int) -> None:
+    fewer, more = (cost(kernels, "rtx-4090", host_layers=n) for n in (layers - 1, layers))
+    assert more.stride(decodes(count, context)).first_ps > fewer.stride(decodes(count, context)).first_ps
+
+
+def test_a_spill_hurts_a_lone_user_too() -> None:
+    whole, spilled = (cost("llama.cpp", "rtx-4060-ti-16g", host_layers=n) for n in (0, 5))
+    assert time_ms(spilled, decodes(1, 500)) > 1.3 * time_ms(whole, decodes(1, 500))
+
+
+def test_long_prompts_send_spilled_weights_to_the_gpu_instead_of_computing_on_the_cpu() -> None:
+    spilled = cost("llama.cpp", "rtx-4090", host_layers=16)
+    memory = deployment("llama.cpp", "rtx-4090", host_layers=16).memory
+    cpu_ms = 4096 * memory.host_weight_bytes / catalog.host("desktop-ddr4").cpu_tflops / 1e12 * 1e3
+    assert time_ms(spilled, prompt(4096)) < cpu_ms
+
+
+def test_two_gpus_are_faster_than_one_but_less_than_twice() -> None:
+    one, two = (time_ms(cost(gpu="a100-80g", tp=tp), decodes(16, 500)) for tp in (1, 2))
+    assert one / 2 < two < one
+
+
+def test_deciding_ahead_hides_the_host() -> None:
+    assert time_ms(cost(overlaps=True), decodes(16, 500)) < time_ms(cost(), decodes(16, 500))
+
+
+def test_a_copy_to_the_host_delays_one_step_by_its_bytes() -> None:
+    priced, batch = cost("llama.cpp", "a100-40g"), decodes(4, 500)
+    plain = priced.stride(batch)
+    batch.host_bytes = 25 * 10**9
+    copied = priced.stride(batch)
+    assert copied.steps == 1
+    assert copied.first_ps - plain.first_ps == pytest.approx(25e12 / catalog.gpu("a100-40g").pcie_gbs, rel=1e-9)
+
+
+def test_experts_are_read_as_more_rows_ask_for_them() -> None:
+    dense = catalog.model("llama-3.1-8b")
+    sparse = Model(
+        **{name: getattr(dense, name) for name in Model.__dataclass_fields__}
+        | {"id": "moe", "active_parameters": dense.parameters // 4}
+    )
+    times = [time_ms(cost(model=sparse), decodes(count, 100)) for count in (1, 2, 64)]
+    assert times[0] < time_ms(cost(model=dense), decodes(1, 100)) / 2
+    assert times[1] > 1.2 * times[0]
+    assert times[2] == pytest.approx(time_ms(cost(model=dense), decodes(64, 100)), rel=0.25)
+
+
+def test_a_profile_without_the_kernels_says_what_it_has() -> None:
+    with pytest.raises(NotSupported, match=r"no row for trt kernels on hbm.*vllm on hbm"):
+        cost("trt")
+
+
+def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:
+    assert DATASHEET.trust == "datasheet"
+    assert len(DATASHEET.sources) == 6 * 11 + 3
+    assert min(len(source) for source in DATASHEET.sources.values()) > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"format": 99}', "format 99"),
+        ('{"format": 1}', "'kernels' is missing"),
+    ],
+)
+def test_a_broken_profile_is_refused_by_name(text: str, complaint: str) -> None:
+    with pytest.raises(BadScenario, match=f"profile mine.*{complaint}"):
+        parse(text, "mine")
+
+
+@pytest.mark.parametrize(
+    ("coefficient", "complaint"),
+    [
+        ({"value": 86.0, "source": "a percentage"}, "not a share"),
+        ({"value": 0.86}, "must say its source"),
+        ({"value": "fast", "source": "hope"}, "not a finite number"),
+        (None, "is missing"),
+    ],
+)
+def test_a_broken_coefficient_is_refused_by_name(coefficient: dict[str, Any] | None, complaint: str) -> None:
+    names = ["weights_efficiency"] if coefficient is not None else []
+    row = {
+        "kernels": "mine",
+        "memory_class": "hbm",
+        "roofline": "max",
+        "version": "1",
+        "coefficients": dict.fromkeys(names, coefficient),
+    }
+    text = json.dumps({"format": 1, "name": "n", "trust": "t", "kernels": [row], "host": {}})
+    with pytest.raises(BadScenario, match=f"mine/hbm.*weights_efficiency.*{complaint}"):
+        parse(text, "p")
