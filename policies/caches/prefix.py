@@ -85,10 +85,8 @@ class PrefixCache(PagedCache):
             if not copies:
                 return shared, 0
             shared.append(copies[0])
-        run = self._runs.get(request)
-        if run is None or len(shared) < shareable or run.count > limit - len(shared):
-            return shared, 0
-        return shared, run.count
+        run = self._runs.get(request)  # it is evicted before the blocks in front of it
+        return shared, run.count if run else 0
 
     def _revived(self, request: Request, cached: int) -> int:
         if not cached:
@@ -179,5 +177,3 @@ class PrefixCache(PagedCache):
         assert distinct + self.free_blocks == self.num_blocks - 1
         assert all(entry.users == 0 for entry in self._queue if isinstance(entry, SharedBlock))
         assert self._shared.keys() == self._held.keys() | self._joined.keys()
-
-
