@@ -1,0 +1,219 @@
+"""llama.cpp's separate streams, the naive cache: every slot owns one contiguous lane, full or empty.
+
+A lane keeps its tokens when its request ends, so that a later prompt with the same beginning can go on from there.
+"""
+
+from collections.abc import Hashable, Sequence
+
+from sim.cache import Usage
+from sim.errors import PolicyError
+from sim.request import Request
+
+SPAN_STEP = 256  # a row reads its lane up to the next multiple of this
+UNBOUNDED = 1 << 40
+
+Content = tuple[tuple[Hashable, int], ...]
+
+
+def padded(cells: int) -> int:
+    """Cells rounded up to the span that the attention kernel reads."""
+    return -(-cells // SPAN_STEP) * SPAN_STEP
+
+
+def split_context(n_ctx: int, slots: int) -> int:
+    """What each slot gets of a context divided among slots; together that can be more than was asked for."""
+    return padded(n_ctx // slots)
+
+
+def content_of(request: Request) -> Content:
+    """What other prompts may share with this one's prompt and output; nothing for a request that is unique."""
+    if request.own is not None:
+        return (*request.prefix, (request.own, UNBOUNDED))
+    return request.prefix
+
+
+def common_tokens(first: Content, second: Content) -> int:
+    """Leading tokens that two contents have in common."""
+    common = 0
+    for (key, tokens), (other, others) in zip(first, second, strict=False):
+        if key != other:
+            break
+        common += min(tokens, others)
+        if tokens != others:
+            break
+    return common
+
+
+class Lane:
+    """One slot's cells: what they hold and for whom."""
+
+    __slots__ = ("content", "joined", "request", "slot", "tokens")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.content: Content = ()
+        self.tokens = 0  # less the cache's step count while joined
+        self.request: Request | None = None
+        self.joined = False
+
+
+class SlotCache:
+    """Lanes of equal length, taken at start-up. What a request does not use of its lane nobody can."""
+
+    def __init__(self, slots: int, lane_tokens: int) -> None:
+        self.slots = slots
+        self.lane_tokens = lane_tokens  # the longest context of one request
+        self.capacity_tokens = slots * lane_tokens
+        self._lanes = [Lane(slot) for slot in range(slots)]
+        self._lane_of: dict[Request, Lane] = {}
+        self._joined: set[int] = set()
+        self._steps = 0
+        self._peaks: list[int] | None = None  # longest lane of each pass, less the step count
+
+    # -- lanes
+
+    def context(self, slot: int) -> int:
+        """Query: tokens that the slot's lane holds."""
+        lane = self._lanes[slot]
+        return lane.tokens + self._steps if lane.joined else lane.tokens
+
+    def content(self, slot: int) -> Content:
+        """Query: what of the lane's tokens other prompts may begin with too."""
+        return self._lanes[slot].content
+
+    def kept(self, slot: int, content: Content) -> int:
+        """Query: leading tokens of the content that an idle slot's lane holds already."""
+        lane = self._lanes[slot]
+        return min(common_tokens(lane.content, content), lane.tokens)
+
+    def place(self, request: Request, slot: int, kept: int) -> None:
+        """Verb: the slot is the request's; of what the lane holds the first `kept` tokens stay."""
+        lane = self._lanes[slot]
+        self._truncate(slot, kept)
+        lane.request, lane.content = request, content_of(request)
+        self._lane_of[request] = lane
+
+    def clear(self, slot: int) -> None:
+        """Verb: an idle slot forgets what it kept."""
+        self._truncate(slot, 0)
+        self._lanes[slot].content = ()
+
+    def restore(self, slot: int, content: Content, tokens: int) -> bool:
+        """Verb: an idle slot gets tokens saved elsewhere in place of its own; without room it is left empty."""
+        self.clear(slot)
+        if tokens > self.lane_tokens or tokens > self.free_cells:
+            return False
+        self._extend(slot, tokens)
+        self._lanes[slot].content = content
+        return True
+
+    @property
+    def free_cells(self) -> int:
+        """Query: cells that any lane could take beyond its own; separate lanes never lack them."""
+        return self.capacity_tokens
+
+    def span_of(self, longest: int, more: int) -> int:
+        """Query: cells that the rows of a pass read when its longest lane holds `longest` tokens."""
+        return padded(longest)
+
+    # -- a request on its own
+
+    def grow(self, request: Request, tokens: int) -> bool:
+        """Verb: own cells for `tokens` tokens of context in all."""
+        lane = self._lane_of[request]
+        more = tokens - lane.tokens
+        if tokens > self.lane_tokens or more > self.free_cells:
+            return False
+        self._extend(lane.slot, more)
+        return True
+
+    def release(self, request: Request) -> None:
+        """Verb: the lane is idle and keeps its tokens until the slot is used again."""
+        lane = self._lane_of.get(request)
+        if lane is None:
+            return
+        if lane.joined:
+            self.leave(request)
+        del self._lane_of[request]
+        lane.request = None
+
+    # -- requests in lockstep
+
+    def join(self, request: Request, tokens: int) -> None:
+        """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
+        lane = self._lane_of[request]
+        lane.tokens = tokens - self._steps
+        lane.joined = True
+        self._joined.add(lane.slot)
+        self._peaks = None
+
+    def leave(self, request: Request) -> None:
+        """Verb: the request keeps its cells but gains no more tokens."""
+        lane = self._lane_of[request]
+        lane.tokens += self._steps
+        lane.joined = False
+        self._joined.remove(lane.slot)
+        self._peaks = None
+
+    def read_together(self, passes: Sequence[Sequence[int]]) -> None:
+        """Verb: the joined slots as they share passes; a pass reads each of its lanes up to the longest one's span."""
+        lanes = self._lanes
+        self._peaks = [max([lanes[slot].tokens for slot in slots]) for slots in passes]
+
+    def advance(self, steps: int) -> None:
+        """Verb: every joined request gained `steps` tokens."""
+        self._steps += steps
+        longest = max(self._longest(), default=0)
+        if longest > self.lane_tokens:
+            raise PolicyError(f"slot cache: {steps} steps bring a slot to {longest} of {self.lane_tokens} tokens")
+
+    def spans(self) -> list[int]:
+        """Query: cells that each pass's rows read at present, padding included."""
+        return [padded(tokens) for tokens in self._longest()]
+
+    def steps_until_change(self, limit: int) -> int:
+        """Query: how many of the next `limit` steps leave every span as it is."""
+        return min([limit, *[-tokens % SPAN_STEP for tokens in self._longest()]])
+
+    def _longest(self) -> list[int]:
+        """The longest lane of each pass; before anybody says who shares one, every joined slot has its own."""
+        if self._peaks is None:
+            self._peaks = [self._lanes[slot].tokens for slot in self._joined]
+        steps = self._steps
+        return [peak + steps for peak in self._peaks]
+
+    # -- the cells; a shared pool overrides these
+
+    def _extend(self, slot: int, tokens: int) -> None:
+        self._lanes[slot].tokens += tokens
+
+    def _truncate(self, slot: int, tokens: int) -> None:
+        self._lanes[slot].tokens = tokens
+
+    # -- looking at it
+
+    def usage(self) -> Usage:
+        """Query: a busy lane is lost to others; what idle lanes keep is theirs to overwrite."""
+        used = reserved = internal = 0
+        for slot, lane in enumerate(self._lanes):
+            if lane.request is None:
+                continue
+            tokens = self.context(slot)
+            longest = min(self.lane_tokens, lane.request.prompt_tokens + lane.request.limit - 1)
+            used += tokens
+            reserved += max(longest - tokens, 0)
+            internal += self.lane_tokens - max(longest, tokens)
+        return Usage(used, reserved, internal, 0, self.capacity_tokens - used - reserved - internal)
+
+    def check(self) -> None:
+        """Query: no lane is too long, and slots, requests and lockstep agree."""
+        for slot, lane in enumerate(self._lanes):
+            assert 0 <= self.context(slot) <= self.lane_tokens
+            assert lane.joined == (slot in self._joined)
+            if lane.request is None:
+                assert not lane.joined
+            else:
+                assert self._lane_of[lane.request] is lane
+        assert len(self._lane_of) == sum(lane.request is not None for lane in self._lanes)
+        assert sum(self.usage()) == self.capacity_tokens
+        assert min(self.usage()) >= 0

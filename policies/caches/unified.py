@@ -1,0 +1,145 @@
+"""llama.cpp's unified cache: one pool of cells for all slots, nothing reserved, over-commitment allowed.
+
+A new token takes the lowest free cell. What a row reads ends at the highest used cell, rounded up to 256, so it is
+enough to know for every page of 256 cells how many of them each lane has: exact, and no cell is visited by itself.
+"""
+
+from policies.caches.slots import SPAN_STEP, SlotCache, padded
+from sim.cache import Usage
+from sim.errors import PolicyError
+from sim.request import Request
+
+
+class UnifiedCache(SlotCache):
+    """Every row reads everyone's cells. Idle lanes keep theirs until they are cleared."""
+
+    def __init__(self, slots: int, n_ctx: int, lane_tokens: int | None = None) -> None:
+        super().__init__(slots, n_ctx if lane_tokens is None else lane_tokens)
+        self.capacity_tokens = n_ctx
+        self.span = 0  # cells that a row reads
+        self._used = 0
+        self._pages = [0] * (padded(n_ctx) // SPAN_STEP)  # used cells of each
+        self._lowest = 0  # no page before this one has a free cell
+        self._held: list[list[list[int]]] = [[] for _ in range(slots)]  # [page, cells] of each lane, oldest first
+        self._unplaced = 0  # steps of the joined whose cells are counted but not yet given a page
+
+    @property
+    def free_cells(self) -> int:
+        """Query: cells that hold nothing; what idle lanes keep is not among them until they are cleared."""
+        return self.capacity_tokens - self._used
+
+    def span_of(self, longest: int, more: int) -> int:
+        """Query: cells that a row reads once `more` tokens are in use: free cells below the highest go first."""
+        return max(self.span, padded(self._used + more))
+
+    def join(self, request: Request, tokens: int) -> None:
+        """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
+        self._place_steps()
+        super().join(request, tokens)
+
+    def leave(self, request: Request) -> None:
+        """Verb: the request keeps its cells but gains no more tokens."""
+        self._place_steps()
+        super().leave(request)
+
+    def advance(self, steps: int) -> None:
+        """Verb: every joined request gained `steps` tokens."""
+        cells = steps * len(self._joined)
+        if cells > self.free_cells:
+            raise PolicyError(f"unified cache: {steps} steps need {cells} cells, {self.free_cells} are free")
+        self.span = self.span_of(0, cells)
+        self._used += cells
+        self._unplaced += steps
+        self._steps += steps
+
+    def spans(self) -> list[int]:
+        """Query: cells that every row reads at present."""
+        return [self.span]
+
+    def steps_until_change(self, limit: int) -> int:
+        """Query: how many of the next `limit` steps find free cells without a longer span."""
+        joined = len(self._joined)
+        return min(limit, (self.span - self._used) // joined) if joined else limit
+
+    # -- cells by page
+
+    def _extend(self, slot: int, tokens: int) -> None:
+        self._place_steps()
+        self.span = self.span_of(0, tokens)
+        self._used += tokens
+        self._lanes[slot].tokens += tokens
+        self._fill([slot], tokens)
+
+    def _truncate(self, slot: int, tokens: int) -> None:
+        self._place_steps()
+        pages, held = self._pages, self._held[slot]
+        excess = self._lanes[slot].tokens - tokens
+        self._lanes[slot].tokens = tokens
+        self._used -= excess
+        while excess:
+            page, cells = held[-1]
+            gone = min(cells, excess)
+            pages[page] -= gone
+            excess -= gone
+            self._lowest = min(self._lowest, page)
+            if gone == cells:
+                held.pop()
+            else:
+                held[-1][1] -= gone
+        while self.span and not pages[self.span // SPAN_STEP - 1]:
+            self.span -= SPAN_STEP
+
+    def _place_steps(self) -> None:
+        """Give the joined slots' latest tokens their pages: a step takes one cell for each slot, in slot order."""
+        steps, self._unplaced = self._unplaced, 0
+        if steps and self._joined:
+            self._fill(sorted(self._joined), steps * len(self._joined))
+
+    def _fill(self, slots: list[int], cells: int) -> None:
+        """Take the lowest free cells for the slots in turn."""
+        pages = self._pages
+        page, turn, count = self._lowest, 0, len(slots)
+        while cells:
+            taken = min(cells, SPAN_STEP - pages[page])
+            if taken:
+                pages[page] += taken
+                cells -= taken
+                each, extra = divmod(taken, count)
+                for place in range(count):
+                    share = each + ((place - turn) % count < extra)
+                    if share:
+                        self._hold(slots[place], page, share)
+                turn = (turn + taken) % count
+            if pages[page] == SPAN_STEP:
+                page += 1
+        self._lowest = page
+
+    def _hold(self, slot: int, page: int, cells: int) -> None:
+        held = self._held[slot]
+        if held and held[-1][0] == page:
+            held[-1][1] += cells
+        else:
+            held.append([page, cells])
+
+    # -- looking at it
+
+    def usage(self) -> Usage:
+        """Query: nothing is set aside; what idle lanes keep goes when somebody needs it."""
+        used = sum(self.context(slot) for slot, lane in enumerate(self._lanes) if lane.request is not None)
+        return Usage(used, 0, 0, 0, self.capacity_tokens - used)
+
+    def check(self) -> None:
+        """Query: cells are neither lost nor doubled, and the span ends with the highest used page."""
+        super().check()
+        assert self._used == sum(self.context(slot) for slot in range(self.slots))
+        assert self._used <= self.capacity_tokens
+        self._place_steps()
+        by_page = [0] * len(self._pages)
+        for slot, held in enumerate(self._held):
+            assert sum(cells for _, cells in held) == self.context(slot)
+            for page, cells in held:
+                by_page[page] += cells
+        assert by_page == self._pages
+        assert all(0 <= cells <= SPAN_STEP for cells in self._pages)
+        assert all(cells == SPAN_STEP for cells in self._pages[: self._lowest])
+        assert self.span == max((SPAN_STEP * (page + 1) for page, cells in enumerate(by_page) if cells), default=0)

@@ -1,0 +1,374 @@
+"""llama.cpp's server: a request takes a slot for its whole life; every step serves all slots that generate.
+
+What is left of n_batch goes to prompts, by slot number and not by age. Nobody is preempted.
+"""
+
+from bisect import insort
+from collections import deque
+from dataclasses import dataclass, field
+
+from policies.caches.slots import SlotCache, content_of
+from policies.caches.unified import UnifiedCache
+from policies.schedulers.prompt_cache import PromptCache
+from policies.schedulers.ubatches import Rows, equal_passes, plain_passes
+from sim.batch import Batch, Pass, Piece
+from sim.cache import KVCache
+from sim.request import End, Request
+from sim.scheduler import Scheduler
+
+
+@dataclass
+class LlamaSlots(Scheduler):
+    """The fields are the server's own options; slots and context are the cache's."""
+
+    n_batch: int = 2048
+    n_ubatch: int = 512
+    cont_batching: bool = True
+    slot_prompt_similarity: float = 0.1
+    cache_prompt: bool = True
+    cache_ram_tokens: int = 0  # what --cache-ram holds
+    cache_idle_slots: bool = False
+    kv_bytes_per_token: int = 0
+
+    cache: SlotCache = field(init=False, repr=False, compare=False)
+
+    def bind(self, cache: KVCache) -> None:
+        """Take possession of slots and start with empty queues."""
+        if not isinstance(cache, SlotCache):
+            raise TypeError(f"llama_slots needs a cache of slots, got {type(cache).__name__}")
+        if cache.slots > self.n_batch:
+            raise ValueError(f"llama_slots: {cache.slots} slots need more than a batch of {self.n_batch} tokens")
+        super().bind(cache)
+        self.cache = cache
+        self.queue: deque[Request] = deque()  # to be looked at before the next step
+        self.deferred: deque[Request] = deque()  # found no slot; each release moves one to the queue's front
+        self.idle = list(reversed(range(cache.slots)))  # least recently used first
+        self._requests: list[Request | None] = [None] * cache.slots
+        self._slot_of: dict[Request, int] = {}
+        self._prompting: list[int] = []  # slots with a prompt to compute, by number
+        self._begun: set[int] = set()  # of those, the ones visited before
+        self._vacated: list[int] = []  # by the last step; they are free before the next
+        self._groups: list[int] | None = None  # rows of each pass while all slots generate
+        self._saved = PromptCache(self.cache_ram_tokens)
+        self._copied_tokens = 0  # to or from host RAM, before the next step
+        self._unified = isinstance(cache, UnifiedCache)
+        self._overrun = False
+        self._admissions = 0
+
+    # -- queues
+
+    def output_bound(self, request: Request) -> int:
+        """Generation stops when prompt and output fill the slot's context."""
+        return max(1, self.cache.lane_tokens - request.prompt_tokens)
+
+    def submit(self, request: Request) -> None:
+        """Wait to be looked at before the next step."""
+        self.queue.append(request)
+
+    def notices(self, request: Request) -> bool:
+        """A newcomer without a slot only joins the queue.
+
+        When fewer wait than slots can come free at once, it matters whether it was deferred before they did.
+        """
+        return bool(self.idle) or len(self.deferred) < self.cache.slots
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests without a slot."""
+        return len(self.queue) + len(self.deferred)
+
+    @property
+    def running_count(self) -> int:
+        """Requests with a slot, begun or not."""
+        return len(self._slot_of)
+
+    def finish(self, request: Request) -> None:
+        """The slot is free and keeps what it holds."""
+        slot = self._slot_of.pop(request)
+        if request.lockstep:
+            self.decoding.leave(request)
+        elif slot in self._prompting:
+            self._prompting.remove(slot)
+            self._begun.discard(slot)
+        self.cache.release(request)
+        self._requests[slot] = None
+        self._vacated.append(slot)
+        self._groups = None
+
+    def abort(self, request: Request) -> None:
+        """A client's disconnect takes the request out of the queues or frees its slot."""
+        if request in self._slot_of:
+            self._free_slots()
+            self.finish(request)
+            self._free_slots()
+        elif request in self.queue:
+            self.queue.remove(request)
+        else:
+            self.deferred.remove(request)
+
+    def _free_slots(self) -> None:
+        """Slots come free in the order of their numbers, and each lets one deferred request jump the queue."""
+        self._vacated.sort()
+        for slot in self._vacated:
+            self.idle.append(slot)
+            if self.deferred:
+                self.queue.appendleft(self.deferred.popleft())
+        self._vacated.clear()
+
+    # -- slots
+
+    def _start_tasks(self) -> None:
+        """Look at everybody in the queue: into a slot, or to the end of those deferred."""
+        queue = self.queue
+        while queue:
+            request = queue.popleft()
+            if not self.idle:
+                self.deferred.append(request)
+                continue
+            slot = self._choose(request)
+            self.idle.remove(slot)
+            self._requests[slot] = request
+            self._slot_of[request] = slot
+            insort(self._prompting, slot)
+            if self.cache_ram_tokens and self.cache_idle_slots:
+                self._save_idle()
+
+    def _choose(self, request: Request) -> int:
+        """The slot that holds most of the prompt if that is worth it, else the least recently used."""
+        cache, content = self.cache, content_of(request)
+        slot, most = self.idle[0], 0
+        if content:
+            threshold = self.slot_prompt_similarity * request.prompt_tokens
+            for candidate in sorted(self.idle):
+                common = min(cache.kept(candidate, content), request.prompt_tokens)
+                if common > most and common > threshold:
+                    slot, most = candidate, common
+        if self.cache_ram_tokens and (not most or 2 * most < cache.context(slot)):
+            self._exchange(slot, request)
+        return slot
+
+    def _exchange(self, slot: int, request: Request) -> None:
+        """Save what the slot holds, and fetch what serves the prompt better."""
+        cache, content = self.cache, content_of(request)
+        held = cache.context(slot)
+        if held:
+            self._copied_tokens += self._saved.save(cache.content(slot), held)
+        common = min(cache.kept(slot, content), request.prompt_tokens)
+        better = self._saved.take(content, request.prompt_tokens, held, common)
+        if better is not None:
+            cache.restore(slot, better.content, better.tokens)
+            self._copied_tokens += better.tokens
+
+    def _save_idle(self) -> None:
+        """With every start the other idle slots' tokens go to host RAM, which empties slots of a shared pool."""
+        for slot in self.idle:
+            held = self.cache.context(slot)
+            if held and self._unified:
+                self._copied_tokens += self._saved.save(self.cache.content(slot), held)
+                self.cache.clear(slot)
+
+    # -- one step
+
+    def schedule(self) -> Batch | None:
+        """A token for every generating slot, then prompts up to n_batch."""
+        if self._overrun:
+            return self._fail_everybody()
+        if self._vacated:
+            self._free_slots()
+        if self.queue:
+            self._start_tasks()
+        count = self.decoding.count
+        if self._prompting and (self.cont_batching or not count) and count < self.n_batch:
+            return self._mixed_step()
+        if not count:
+            return None
+        if self._unified and not self._make_room(count):
+            return self._overrun_step()
+        return self._decode_step()
+
+    def _decode_step(self) -> Batch:
+        decoding, cache = self.decoding, self.cache
+        groups = self._groups
+        if groups is None:
+            groups = self._compose()
+        context = decoding.context
+        cache.advance(1)
+        decoding.advance(1)
+        spans = cache.spans()
+        if len(spans) < len(groups):
+            spans *= len(groups)
+        passes = tuple([_pass(rows, 0, rows, span) for rows, span in zip(groups, spans, strict=True)])
+        batch = Batch(decoding.count, passes, (), 1, context)
+        if self._copied_tokens:
+            self._charge_copies(batch)
+        else:
+            left = decoding.steps_left()
+            if left > 0:
+                batch.steady_steps = 1 + cache.steps_until_change(left)
+        return batch
+
+    def _compose(self) -> list[int]:
+        """How the generating slots share passes, until one of them stops or another begins."""
+        passes = self._cut(self._decode_rows())
+        self.cache.read_together([[slot for slot, _ in one] for one in passes])
+        self._groups = [len(one) for one in passes]
+        return self._groups
+
+    def _decode_rows(self) -> Rows:
+        return [(slot, 1) for slot, request in enumerate(self._requests) if request is not None and request.lockstep]
+
+    def _cut(self, rows: Rows) -> list[Rows]:
+        return plain_passes(rows, self.n_ubatch) if self._unified else equal_passes(rows, self.n_ubatch)
+
+    def _mixed_step(self) -> Batch:
+        """Prompts beside the generating slots; those too long for a slot are refused when their turn comes."""
+        decoding, cache = self.decoding, self.cache
+        rows, count, context = self._decode_rows(), decoding.count, decoding.context
+        rejected: list[Request] = []
+        pieces = self._prompt_pieces(self.n_batch - count, rejected)
+        if not pieces and not count:
+            return self._rejecting(Batch(0, ()), rejected)
+        rows += [(self._slot_of[piece.request], piece.tokens) for piece in pieces]
+        if self._unified and not self._make_room(count + sum([piece.tokens for piece in pieces])):
+            return self._rejecting(self._overrun_step(), rejected)
+        passes = self._passes(rows, pieces)
+        cache.advance(1)
+        decoding.advance(1)
+        for piece in pieces:
+            self._settle(piece)
+        batch = Batch(count, passes, pieces, 1, context)
+        self._charge_copies(batch)
+        return self._rejecting(batch, rejected)
+
+    def _prompt_pieces(self, budget: int, rejected: list[Request]) -> list[Piece]:
+        pieces: list[Piece] = []
+        for slot in self._prompting.copy():
+            if not budget:
+                break
+            request = self._requests[slot]
+            assert request is not None
+            kind = "running"
+            if slot not in self._begun:
+                if request.prompt_tokens >= self.cache.lane_tokens:
+                    self._reject(request, rejected)
+                    continue
+                self._begin(slot, request)
+                kind = "new"
+            tokens = min(budget, request.prompt_tokens - request.computed)
+            ends = request.computed + tokens == request.prompt_tokens
+            pieces.append(Piece(request, tokens, request.computed, ends, kind))
+            budget -= tokens
+        return pieces
+
+    def _begin(self, slot: int, request: Request) -> None:
+        """The first visit: what the slot holds of the prompt need not be computed, but for its last token."""
+        kept = self.cache.kept(slot, content_of(request)) if self.cache_prompt else 0
+        kept = min(kept, request.prompt_tokens - 1)
+        self.cache.place(request, slot, kept)
+        self._begun.add(slot)
+        self._admissions += 1
+        request.order = self._admissions
+        request.computed = request.cached_tokens = kept
+
+    def _settle(self, piece: Piece) -> None:
+        """A prompt that is complete generates with the others from the next step on."""
+        request = piece.request
+        context = piece.context + piece.tokens
+        self.cache.grow(request, context)
+        request.computed = context
+        if piece.ends:
+            slot = self._slot_of[request]
+            self._prompting.remove(slot)
+            self._begun.remove(slot)
+            self.decoding.join(request, context)
+            self.cache.join(request, context)
+            self._groups = None
+
+    def _passes(self, rows: Rows, pieces: list[Piece]) -> tuple[Pass, ...]:
+        """The step's passes with what their rows read: each pass sees the cells that it and those before it fill."""
+        left = {self._slot_of[piece.request]: (piece.tokens, piece.ends) for piece in pieces}
+        lengths = [self.cache.context(slot) for slot in range(self.cache.slots)]
+        passes: list[Pass] = []
+        total = 0
+        for one in self._cut(rows):
+            decodes = prompt = outputs = longest = 0
+            for slot, tokens in one:
+                if slot in left:
+                    prompt += tokens
+                    lengths[slot] += tokens
+                    rest, ends = left[slot]
+                    left[slot] = (rest - tokens, ends)
+                    outputs += ends and rest == tokens
+                else:
+                    decodes += 1
+                    lengths[slot] += 1
+                longest = max(longest, lengths[slot])
+            total += decodes + prompt
+            span = self.cache.span_of(longest, total)
+            passes.append(_pass(decodes, prompt, decodes + outputs, span))
+        return tuple(passes)
+
+    def _charge_copies(self, batch: Batch) -> None:
+        if self._copied_tokens:
+            batch.host_bytes = self._copied_tokens * self.kv_bytes_per_token
+            self._copied_tokens = 0
+
+    # -- requests that cannot be served
+
+    def _reject(self, request: Request, rejected: list[Request]) -> None:
+        request.end = End.REJECTED
+        rejected.append(request)
+        self.finish(request)
+
+    def _rejecting(self, batch: Batch, rejected: list[Request]) -> Batch:
+        if rejected:
+            batch.rejected = rejected
+        return batch
+
+    def _make_room(self, tokens: int) -> bool:
+        """Clear idle slots one by one, the lowest number first, until the tokens find free cells."""
+        cache = self.cache
+        if tokens <= cache.free_cells:
+            return True
+        for slot in sorted(self.idle):
+            if cache.context(slot):
+                cache.clear(slot)
+                if tokens <= cache.free_cells:
+                    return True
+        return False
+
+    def _overrun_step(self) -> Batch:
+        """The pool is too small for the step: in ever smaller views it runs as far as the cells go, in vain."""
+        self._overrun = True
+        decodes = self.decoding.count
+        passes: list[Pass] = []
+        free = self.cache.free_cells
+        while free:
+            view = self.n_batch
+            while view > free:
+                view //= 2
+            free -= view
+            for one in plain_passes([(0, view)], self.n_ubatch):
+                rows = one[0][1]
+                generating = min(decodes, rows)
+                decodes -= generating
+                passes.append(_pass(generating, rows - generating, 0, self.cache.capacity_tokens))
+        return Batch(0, tuple(passes)) if passes else self._fail_everybody()
+
+    def _fail_everybody(self) -> Batch:
+        """Every request that has a slot is answered with an error, and the slots are cleared."""
+        self._overrun = False
+        failed = [request for request in self._requests if request is not None]
+        for request in failed:
+            slot = self._slot_of[request]
+            request.end = End.FAILED
+            self.finish(request)
+            self.cache.clear(slot)
+        batch = Batch(0, ())
+        batch.failed = failed
+        return batch
+
+
+def _pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
+    """A pass whose rows all read `span` cells."""
+    return Pass(decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt)
