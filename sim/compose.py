@@ -1,7 +1,7 @@
 """Names turned into objects: the one door from the words of a user to engines, policies, workloads and step times."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib import import_module
@@ -14,7 +14,7 @@ from calibration import catalog
 from sim.cache import KVCache
 from sim.cost import StepCost
 from sim.engine import Deployment, Engine
-from sim.errors import NotSupported, UnknownName, UsageError
+from sim.errors import DoesNotFit, NotSupported, UnknownName, UsageError
 from sim.hardware import Gpu
 from sim.router import RouterMaker
 from sim.scenario import Patience, Scenario
@@ -144,27 +144,34 @@ def engine_option(name: str, chosen: Sequence[str]) -> dict[str, str]:
     owners = {known: spelling for known in chosen if (spelling := _spelling(known, name))}
     if owners:
         return owners
-    for known in chosen:
-        if reason := _not_modelled(known, name):
-            raise NotSupported(f"option --{name} of {known} is not modelled: {reason}")
     others = [known for known in engine_names() if known not in chosen and _spelling(known, name)]
     if others:
         raise UsageError(f"option --{name} belongs to {', '.join(others)}, not to {', '.join(chosen)}")
-    options = [option for known in chosen for option in engine(known).OPTIONS]
-    raise UnknownName("option", f"--{name}", [f"--{option.replace('_', '-')}" for option in options])
+    options = {option for known in chosen for option in engine(known).OPTIONS}
+    raise UnknownName("option", f"--{name}", sorted(f"--{option.replace('_', '-')}" for option in options))
 
 
 def _spelling(engine_id: str, name: str) -> str | None:
     return next((option for option in engine(engine_id).OPTIONS if fold(option) == fold(name)), None)
 
 
-def _not_modelled(engine_id: str, name: str) -> str | None:
-    """Why an option that the engine really has is refused; an engine module may name such options."""
-    table: Mapping[str, str] = getattr(engine(engine_id), "NOT_MODELLED", {})
-    return next((reason for option, reason in table.items() if fold(option) == fold(name)), None)
+def refuse_unmodelled(variant: Variant, name: str) -> None:
+    """Let the engine itself refuse an option that it has and that is not modelled."""
+    try:
+        deploy(replace(variant, options={name.replace("-", "_"): True}))
+    except NotSupported as error:
+        if fold(name) in fold(str(error)):
+            raise
+    except (UsageError, DoesNotFit):
+        return
 
 
 # -- deployments
+
+
+def gpu_id(name: str) -> str:
+    """The catalogue's id of a card."""
+    return catalog.gpu(name).id
 
 
 def usual_host(card: Gpu) -> str:

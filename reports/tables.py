@@ -1,0 +1,222 @@
+"""Results for the eye and for other programs: verdicts and tables as plain text, Markdown, CSV and JSON lines."""
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.document import Cliff, Distribution, Document, Point, VariantRow, to_json
+
+WIDTH = 100
+THIN_P99_SAMPLES = 1000  # with fewer, less than ten lie beyond the 99th percentile
+
+Cell = Callable[[Point], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a title."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+# -- numbers
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number as it stands in a table; a dash where there is none."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def duration(milliseconds: float | None) -> str:
+    """Milliseconds, or seconds where they are many: three digits either way."""
+    if milliseconds is None:
+        return "-"
+    if milliseconds < 10_000:
+        return f"{milliseconds:.0f} ms" if milliseconds >= 100 else f"{milliseconds:.3g} ms"
+    return f"{milliseconds / 1000:.0f} s" if milliseconds >= 100_000 else f"{milliseconds / 1000:.3g} s"
+
+
+def _p99(spread: Distribution) -> str:
+    """A tilde marks a p99 that rests on fewer than ten samples beyond it."""
+    thin = spread.p99 is not None and spread.samples < THIN_P99_SAMPLES
+    return ("~" if thin else "") + duration(spread.p99)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f}%" if value in (0.0, 1.0) else f"{100 * value:.1f}%"
+
+
+COLUMNS: dict[str, Cell] = {
+    "users": lambda point: str(point.users) if point.users is not None else f"{point.rate:g}/s",
+    "tok/s": lambda point: number(point.output_tps.value),
+    "req/s": lambda point: number(point.request_rate, 2),
+    "TTFT p50": lambda point: duration(point.ttft_ms.p50),
+    "TTFT p99": lambda point: _p99(point.ttft_ms),
+    "TPOT p50": lambda point: duration(point.tpot_ms.p50),
+    "TPOT p99": lambda point: _p99(point.tpot_ms),
+    "E2E p50": lambda point: duration(point.e2e_ms.p50),
+    "in SLO": lambda point: _share(point.attainment),
+    "running": lambda point: number(point.running.mean, 1),
+    "KV": lambda point: _share(point.kv_used.mean),
+}
+
+
+# -- words
+
+
+def heading(document: Document) -> str:
+    """What was asked, with the card that the name meant."""
+    scenario, catalogue = document.scenario, document.provenance.get("catalogue", {})
+    names = [catalogue.get(scenario.get(key), {}).get("name", scenario.get(key)) for key in ("gpu", "model")]
+    gpus = f"{scenario['gpus']} × " if scenario.get("gpus", 1) > 1 else ""
+    asked = f"{scenario.get('workload')} workload, SLO {scenario.get('slo')} for 95% of requests"
+    return _wrapped(f"{gpus}{names[0]} ({scenario.get('gpu')}), {names[1]}, {asked}", "")
+
+
+def verdict(document: Document, row: VariantRow) -> str:
+    """A variant in one sentence: what it is, how many it carries, what breaks next and how sure that is."""
+    if row.status != "ok":
+        return _wrapped(f"{row.id}: {row.reason}")
+    cliff = next((found for found in document.cliffs if found.variant == row.id), None)
+    carried = "no capacity: the load is not a number of users" if cliff is None else _carried(cliff)
+    return _wrapped(f"{row.id} {row.version} {_nature(row)}: {carried} [{row.trust}]")
+
+
+def _nature(row: VariantRow) -> str:
+    """Quantisation, slots or blocks, and context: what makes two variants hard to compare."""
+    parts = [row.weights.upper()]
+    if row.memory is not None:
+        if row.memory.slots is not None:
+            parts.append(f"{row.memory.slots} slot{'s' * (row.memory.slots != 1)}")
+        if row.memory.blocks is not None:
+            parts.append(f"{row.memory.blocks:,} blocks")
+        parts.append(f"context {row.memory.context:,}")
+        if row.memory.layers_on_host:
+            parts.append(f"{row.memory.layers_on_host} layers on the host")
+    return f"({', '.join(parts)})"
+
+
+def _carried(cliff: Cliff) -> str:
+    people = f", about {cliff.people} people pausing 20 s between messages" if cliff.people is not None else ""
+    if cliff.capacity_users is None:
+        return "nothing measured"
+    if cliff.status == "not_reached":
+        return f"carries {cliff.capacity_users} at once and more{people}: no tested load breaks the SLO"
+    broken = f"at {cliff.first_failing_users} {cliff.breached.upper() if cliff.breached else 'the SLO'} breaks"
+    if cliff.status == "none":
+        return f"does not carry a single user within the SLO: {broken}"
+    return f"carries {cliff.capacity_users} at once{people}; {broken}"
+
+
+def _wrapped(text: str, indent: str = "    ") -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+# -- tables
+
+
+def tables(document: Document) -> list[Table]:
+    """One table of points for every variant that has some."""
+    made = []
+    for row in document.variants:
+        points = [point for point in document.points if point.variant == row.id]
+        if points:
+            made.append(Table(row.id, tuple(COLUMNS), tuple(_cells(point) for point in points)))
+    return made
+
+
+def _cells(point: Point) -> tuple[str, ...]:
+    """A point's row; past the stability limit latencies only tell how long the run was."""
+    cells = {name: cell(point) for name, cell in COLUMNS.items()}
+    if point.status == "unstable":
+        cells |= {name: "unstable" if name == "TTFT p50" else "-" for name in cells if " p" in name}
+    return tuple(cells.values())
+
+
+def notes(document: Document) -> list[str]:
+    """Footnotes of the tables."""
+    spreads = [spread for point in document.points for spread in (point.ttft_ms, point.tpot_ms)]
+    thin = any(spread.p99 is not None and spread.samples < THIN_P99_SAMPLES for spread in spreads)
+    return ["~ fewer than ten samples lie beyond this p99"] if thin else []
+
+
+def aligned(table: Table) -> str:
+    """The table in columns of plain text: numbers to the right, words to the left, a long last column folded."""
+    columns = list(zip(table.header, *table.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [all(_numeric(cell) for cell in column[1:]) for column in columns]
+    left = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    lines = [table.title]
+    for cells in (table.header, *table.rows):
+        placed = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, numeric, strict=True)
+        ]
+        line = "  ".join(placed).rstrip()
+        lines.append(line if numeric[-1] else _folded("  ".join([*placed[:-1], ""]), cells[-1], left))
+    return "\n".join(lines)
+
+
+def _folded(start: str, text: str, left: int) -> str:
+    """A last cell of words, its further lines below its first."""
+    folded = textwrap.wrap(text, max(WIDTH - left, WIDTH // 4), break_on_hyphens=False)
+    return (start + f"\n{' ' * left}".join(folded)).rstrip()
+
+
+def _numeric(cell: str) -> bool:
+    return cell in ("-", "unstable") or cell.removeprefix("~")[:1].isdigit()
+
+
+def plain(document: Document) -> str:
+    """Verdicts first, then the numbers, within 100 columns."""
+    blocks = [heading(document), "\n".join(verdict(document, row) for row in document.variants)]
+    blocks += [aligned(table) for table in tables(document)]
+    blocks += notes(document)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def markdown(document: Document) -> str:
+    """The same as a Markdown page."""
+    lines = [heading(document), "", *(f"* {verdict(document, row)}" for row in document.variants)]
+    for table in tables(document):
+        lines += ["", f"### {table.title}", "", _pipes(table.header), _pipes(["---:"] * len(table.header))]
+        lines += [_pipes(row) for row in table.rows]
+    lines += [line for note in notes(document) for line in ("", note)]
+    return "\n".join(lines) + "\n"
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+# -- for programs
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one row: `ttft_ms.p99`."""
+    row: dict[str, Any] = {}
+    for key, item in value.items():
+        row |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+    return row
+
+
+def comma_separated(document: Document) -> str:
+    """A line for every point, a column for every figure; nothing stands where there is none."""
+    rows = [flat(point) for point in to_json(document)["points"]]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["variant"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_lines(document: Document) -> str:
+    """A JSON object on a line for every point."""
+    points = to_json(document)["points"]
+    return "".join(json.dumps(point, allow_nan=False) + "\n" for point in points)

@@ -1,0 +1,105 @@
+"""Where results go: formats and places, tried before the work and never losing it after."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from reports import tables
+from reports.document import Document, to_text
+from sim.errors import SimctlError, UnknownName, UsageError
+
+FORMATS: dict[str, Callable[[Document], str]] = {
+    "table": tables.plain,
+    "json": to_text,
+    "jsonl": tables.json_lines,
+    "csv": tables.comma_separated,
+    "md": tables.markdown,
+}
+
+
+class Unwritable(SimctlError):
+    """A place that results cannot be written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One rendering of the results; without a path it goes to stdout."""
+
+    kind: str
+    path: Path | None
+
+
+def parse_outputs(texts: Sequence[str]) -> list[Output]:
+    """`json`, `csv=points.csv` ...; a table on stdout where nothing is asked."""
+    outputs = [_parse(text) for text in texts] or [Output("table", None)]
+    on_stdout = [output.kind for output in outputs if output.path is None]
+    if len(on_stdout) > 1:
+        raise UsageError(f"-o {' -o '.join(on_stdout)} both go to stdout: give all but one a path, as -o json=FILE")
+    for output in outputs:
+        if output.path is not None:
+            _try(output.path)
+    return outputs
+
+
+def _parse(text: str) -> Output:
+    kind, equals, path = text.partition("=")
+    if kind.lower() not in FORMATS:
+        raise UnknownName("output format", kind, list(FORMATS))
+    if equals and not path:
+        raise UsageError(f"-o {text} names no file: write -o {kind}=FILE, or -o {kind} for stdout")
+    return Output(kind.lower(), Path(path) if path else None)
+
+
+def _try(path: Path) -> None:
+    """Say now, and not after the work, that a file cannot be written."""
+    folder = path.parent
+    if path.is_dir():
+        raise Unwritable(f"cannot write {path}: it is a folder; name a file in it")
+    if not folder.is_dir():
+        raise Unwritable(f"cannot write {path}: there is no folder {folder}; make it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise Unwritable(f"cannot write {path}: permission denied; choose another place")
+
+
+def write(document: Document, outputs: Sequence[Output]) -> None:
+    """Files first; if one fails the results are kept elsewhere and the error says where."""
+    failures = [failure for output in outputs if output.path and (failure := _write_file(document, output))]
+    for output in outputs:
+        if output.path is None:
+            _print(document, output.kind)
+    if failures:
+        raise Unwritable(f"{'; '.join(failures)}; the results are in {_rescue(document)}")
+
+
+def _write_file(document: Document, output: Output) -> str | None:
+    """Write beside the place and move there, so that no half of a file is ever seen; what went wrong, if something."""
+    assert output.path is not None
+    beside = output.path.with_name(f".{output.path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(FORMATS[output.kind](document), encoding="utf-8")
+        beside.replace(output.path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        return f"cannot write {output.path}: {error.strerror or error}"
+    return None
+
+
+def _rescue(document: Document) -> str:
+    """A file in the folder for temporary files that holds everything."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="simctl-", suffix=".json", delete=False) as kept:
+        kept.write(to_text(document))
+    return kept.name
+
+
+def _print(document: Document, kind: str) -> None:
+    if kind == "table" and sys.stdout.isatty():
+        from sim.cli.terminal import show
+
+        show(document)
+    else:
+        click.echo(FORMATS[kind](document), nl=False)

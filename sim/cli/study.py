@@ -1,0 +1,143 @@
+"""A study: the flags resolved into what is run, before anything is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sim import compose
+from sim.capacity import passes
+from sim.cli.flags import Flags
+from sim.cli.variants import Prepared, prepare
+from sim.compose import Traffic
+from sim.errors import DoesNotFit, UsageError
+from sim.metrics import PointMetrics, summarise
+from sim.scenario import Scenario
+from sim.slo import Slo
+from sim.sweep import Plan, Progress, Runner, cores
+from sim.variant import Demand
+from workloads.units import UserGrid, parse_duration, parse_user_grid
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants on their machines, the traffic, the loads and seeds to visit, and what counts as served well."""
+
+    flags: Flags
+    rows: tuple[Prepared, ...]
+    traffic: Traffic
+    grid: UserGrid
+    slo: Slo
+
+    @property
+    def by_users(self) -> bool:
+        """Whether the load takes its size from the number of users."""
+        return self.flags.load.strip().lower() in ("closed", "burst", "offline")
+
+    @property
+    def plan(self) -> Plan:
+        """What a sweep of this study visits."""
+        ready = tuple(row.variant.id for row in self.rows if row.deployment is not None)
+        users: tuple[int | None, ...] = self.grid.users if self.by_users else (None,)
+        seeds = tuple(range(self.flags.seed, self.flags.seed + self.flags.seeds))
+        return Plan(ready, users, seeds, self.scenario, self.grid.refine and self.by_users)
+
+    def row(self, variant: str) -> Prepared:
+        """The row of that id."""
+        return next(row for row in self.rows if row.variant.id == variant)
+
+    def scenario(self, variant: str, users: int | None, seed: int) -> Scenario:
+        """One run of a variant."""
+        row = self.row(variant)
+        assert row.deployment is not None
+        return compose.scenario(row.variant, row.deployment, self.traffic, users, seed)
+
+    def runner(self, report: Callable[[Progress], None]) -> Runner[PointMetrics]:
+        """What runs it on as many processes as asked."""
+        return Runner(partial(summarise, slo=self.slo), self.flags.jobs or cores(), report)
+
+    def require_one(self) -> None:
+        """Raise when no variant can be run at all, with how much is missing for the one that comes nearest."""
+        errors = [row.error for row in self.rows if row.error is not None]
+        if len(errors) < len(self.rows):
+            return
+        lacking = [(error.missing_bytes, str(error)) for error in errors if isinstance(error, DoesNotFit)]
+        if not lacking:
+            raise errors[0]
+        missing_bytes, message = min(lacking)
+        raise DoesNotFit(f"nothing fits: {message}", missing_bytes)
+
+
+def study(flags: Flags) -> Study:
+    """Resolve every word of the flags; whatever means nothing is refused here."""
+    timeout_s = None if flags.timeout is None else parse_duration(flags.timeout, "--timeout")
+    if timeout_s == 0:
+        raise UsageError("--timeout 0 would end every request at once: leave it out for endless patience")
+    demand = Demand(
+        flags.load,
+        flags.workload,
+        flags.prompt_tokens,
+        flags.output_tokens,
+        flags.think,
+        flags.requests,
+        timeout_s,
+        flags.retries,
+    )
+    grid = parse_user_grid(flags.users)
+    traffic = compose.traffic(demand)
+    traffic.load(grid.users[0])
+    compose.router(flags.router)
+    slo = compose.slo(flags.slo)
+    return Study(flags, tuple(prepare(flags, traffic.longest_tokens())), traffic, grid, slo)
+
+
+def mean_passes(seeds: list[PointMetrics]) -> bool:
+    """Whether a point keeps the SLO."""
+    return passes([point.attainment for point in seeds])
+
+
+def scenario_table(study: Study) -> dict[str, Any]:
+    """Every flag by name with its resolved value; engine options stand beside them."""
+    flags, load = study.flags, study.traffic
+    deployed = next((row.deployment for row in study.rows if row.deployment), None)
+    table = {name.replace("_", "-"): getattr(flags, name) for name in SCENARIO_FLAGS}
+    table |= {"engine": list(flags.engine) or None, "think": load.think.text, "users": study.grid.text}
+    table |= {"prompt-tokens": load.prompt.text, "output-tokens": load.output.text}
+    table |= {"slo": slo_text(study.slo)}
+    if deployed is not None:
+        table |= {"gpu": deployed.gpus[0].id, "model": deployed.model.id, "host": deployed.host.id}
+    return table | {name: True if text is None else compose.option_value(text) for name, text in flags.engine_options}
+
+
+SCENARIO_FLAGS = (
+    "gpu",
+    "gpus",
+    "replicas",
+    "router",
+    "host",
+    "vram",
+    "model",
+    "engine",
+    "weights",
+    "kv_type",
+    "scheduler",
+    "step_table",
+    "users",
+    "load",
+    "workload",
+    "prompt_tokens",
+    "output_tokens",
+    "think",
+    "requests",
+    "timeout",
+    "retries",
+    "seeds",
+    "seed",
+    "slo",
+)
+
+
+def slo_text(slo: Slo) -> str:
+    """The bounds as one would type them."""
+    bounds = {"ttft": slo.ttft_s, "tpot": slo.tpot_s, "e2e": slo.e2e_s, "stall": slo.stall_s}
+    return ",".join(f"{name}={limit * 1000:g}ms" for name, limit in bounds.items() if limit is not None)

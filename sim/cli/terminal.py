@@ -1,0 +1,71 @@
+"""What a person at a terminal sees besides plain text: colour and progress."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from reports import tables
+from reports.document import Document
+from sim.sweep import Progress as Step
+
+
+def show(document: Document) -> None:
+    """The results with verdicts in colour; rich leaves colour out where NO_COLOR asks for that."""
+    console = Console(width=tables.WIDTH, highlight=False)
+    console.print(Text(tables.heading(document)))
+    statuses = {cliff.variant: cliff.status for cliff in document.cliffs}
+    for row in document.variants:
+        style = {"found": "green", "not_reached": "green", "none": "red"}.get(statuses.get(row.id, ""), "")
+        console.print(Text(tables.verdict(document, row), style="yellow" if row.status != "ok" else style))
+    for table in tables.tables(document):
+        console.print()
+        console.print(_rich(table))
+    for note in tables.notes(document):
+        console.print(Text(note, style="dim"))
+
+
+def _rich(table: tables.Table) -> RichTable:
+    drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in table.header:
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Step], None]]:
+    """A bar on stderr that says what has just been run."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(step: Step) -> None:
+            at = "" if step.doing.users is None else f" at {step.doing.users} users"
+            bar.update(task, completed=step.done, total=step.planned, description=f"{step.doing.variant}{at}")
+
+        yield report
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """The bar on a terminal, nothing otherwise."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+    else:
+        with progress_bar() as report:
+            yield report
+
+
+def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
+    """Warnings on stderr."""
+    if not quiet:
+        for message in messages:
+            click.echo(f"simctl: warning: {message}", err=True)

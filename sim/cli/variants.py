@@ -1,0 +1,149 @@
+"""The rows of a comparison, out of the flags, each put on its machine or with the reason why it cannot be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sim import compose
+from sim.cli.flags import Flags
+from sim.engine import Deployment
+from sim.errors import DoesNotFit, NotSupported, SimctlError, UsageError
+from sim.variant import Variant
+from workloads.units import parse_size
+
+# As the engines come, and then those with static slots once more with the slots that their memory allows.
+DEFAULT_ENGINES = ("ollama", "llama_cpp", "vllm")
+LABELS = {"llama_cpp": "llama.cpp"}
+MOST_SLOTS = 256  # more sequences than llama.cpp can be built for
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOptions:
+    """How an engine with static slots is told their number and their context."""
+
+    slots: str
+    context: str
+    context_is_total: bool
+
+
+TUNABLE = {
+    "ollama": SlotOptions("num_parallel", "num_ctx", context_is_total=False),
+    "llama_cpp": SlotOptions("parallel", "ctx_size", context_is_total=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A variant and its deployment, or the error that stands in its way."""
+
+    variant: Variant
+    deployment: Deployment | None
+    error: SimctlError | None = None
+
+
+def prepare(flags: Flags, longest_tokens: int) -> list[Prepared]:
+    """Every row that the flags ask for; by default each engine as installed, and tuned where slots are static."""
+    variants = [_variant(flags, name) for name in flags.engine or DEFAULT_ENGINES]
+    variants = _with_options(variants, flags.engine_options)
+    if len({variant.id for variant in variants}) < len(variants):
+        raise UsageError("--engine names the same engine twice: add a version, as ollama@0.12")
+    rows = [_deployed(variant, explicit=bool(flags.engine)) for variant in variants]
+    if not flags.engine:
+        rows += [row for variant in variants if (row := tuned(variant, longest_tokens, compose.deploy))]
+    return sorted(rows, key=lambda row: [variant.engine for variant in variants].index(row.variant.engine))
+
+
+def _variant(flags: Flags, text: str) -> Variant:
+    """One engine as installed: `ollama@0.12` names a version."""
+    name, _, version = text.partition("@")
+    engine = compose.engine_name(name)
+    label = LABELS.get(engine, engine)
+    return Variant(
+        id=f"{label}@{version}" if version else label,
+        engine=engine,
+        version=version or None,
+        gpu=flags.gpu,
+        gpus=flags.gpus,
+        vram_bytes=None if flags.vram is None else parse_size(flags.vram, "--vram"),
+        model=flags.model,
+        host=flags.host,
+        weights=flags.weights,
+        kv_type=flags.kv_type,
+        replicas=flags.replicas,
+        router=flags.router,
+        scheduler=flags.scheduler,
+        step_table=flags.step_table,
+    )
+
+
+def _with_options(variants: list[Variant], given: Sequence[tuple[str, Any]]) -> list[Variant]:
+    """Every engine option handed to the variants whose engine has it."""
+    engines = list(dict.fromkeys(variant.engine for variant in variants))
+    for written, text in given:
+        name, value = _owners_name(written, text, variants, engines)
+        owners = compose.engine_option(name, engines)
+        variants = [
+            replace(variant, options={**variant.options, owners[variant.engine]: value})
+            if variant.engine in owners
+            else variant
+            for variant in variants
+        ]
+    return variants
+
+
+def _owners_name(name: str, text: str | None, variants: list[Variant], engines: list[str]) -> tuple[str, Any]:
+    """An option's name and value; `--no-NAME` means NAME is off where no engine calls an option so."""
+    value = True if text is None else compose.option_value(text)
+    try:
+        compose.engine_option(name, engines)
+    except UsageError:
+        if text is None and name.startswith("no-"):
+            return name.removeprefix("no-"), False
+        for variant in variants:
+            compose.refuse_unmodelled(variant, name)
+    return name, value
+
+
+def _deployed(variant: Variant, *, explicit: bool) -> Prepared:
+    """The variant on its machine. An engine that was asked for by name and is not supported is an error."""
+    try:
+        return Prepared(variant, compose.deploy(variant))
+    except DoesNotFit as error:
+        return Prepared(variant, None, error)
+    except NotSupported as error:
+        if explicit:
+            raise
+        return Prepared(variant, None, error)
+
+
+def tuned(variant: Variant, longest_tokens: int, deploy: Callable[[Variant], Deployment]) -> Prepared | None:
+    """The variant with as many slots as fit: the largest number, up to 256, that spills no layer to the host.
+
+    Each slot has the context that all but one request in a thousand stay within, rounded up to a power of two.
+    None where the engine has no static slots, where options settle their number, or where two do not fit.
+    """
+    names = TUNABLE.get(variant.engine)
+    if names is None or names.slots in variant.options:
+        return None
+    context = 1 << (longest_tokens - 1).bit_length()
+    best: Prepared | None = None
+    low, high = 1, MOST_SLOTS + 1
+    while high - low > 1:
+        slots = (low + high) // 2
+        found = _with_slots(variant, names, slots, context, deploy)
+        low, high, best = (slots, high, found) if found else (low, slots, best)
+    return best
+
+
+def _with_slots(
+    variant: Variant, names: SlotOptions, slots: int, context: int, deploy: Callable[[Variant], Deployment]
+) -> Prepared | None:
+    """The variant with so many slots, if all of it stays on the GPU."""
+    settings = {names.slots: slots, names.context: context * slots if names.context_is_total else context}
+    candidate = replace(variant, id=f"{variant.id}-tuned", options={**settings, **variant.options})
+    try:
+        deployment = deploy(candidate)
+    except (DoesNotFit, NotSupported, UsageError):
+        return None
+    fits = deployment.memory.layers_on_host == 0 and deployment.memory.slots == slots
+    return Prepared(candidate, deployment) if fits else None
