@@ -62,16 +62,16 @@ def answered_rows(log: Columns) -> Marks:
 def ttft_parts(log: Columns) -> dict[str, Integers]:
     """What the time to the first token was spent on, in picoseconds, for the requests that have one."""
     with_token = log["first_token_ps"] >= 0
-    row = {name: column[with_token] for name, column in log.items()}
-    return {
-        "front_door": row["entered_ps"] - row["arrival_ps"],
-        "queue": row["admitted_ps"] - row["entered_ps"],
-        "own_prefill": row["own_prefill_ps"],
-        "others_prefill": row["prefill_ps"] - row["own_prefill_ps"],
-        "decode": row["decode_ps"],
-        "preemption": row["preemption_ps"],
-        "spill": np.zeros_like(row["decode_ps"]),
+    parts = {
+        "front_door": log["entered_ps"] - log["arrival_ps"],
+        "queue": log["admitted_ps"] - log["entered_ps"],
+        "own_prefill": log["own_prefill_ps"],
+        "others_prefill": log["prefill_ps"] - log["own_prefill_ps"],
+        "decode": log["decode_ps"],
+        "preemption": log["preemption_ps"],
+        "spill": np.zeros_like(log["decode_ps"]),
     }
+    return {name: part[with_token] for name, part in parts.items()}
 
 
 def _in_seconds(picoseconds: Integers, known: Marks) -> Reals:

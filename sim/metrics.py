@@ -94,6 +94,7 @@ def summarise(result: Result, slo: Slo) -> PointMetrics:
     unanswered = _unanswered(result)
     attempted = len(log["id"]) + unanswered
     met = int(meets(slo, measured).sum())
+    completed = answered_rows(result.requests) & window.holds(result.requests["end_ps"])
     return PointMetrics(
         window_s=window.seconds,
         requests=attempted,
@@ -104,8 +105,8 @@ def summarise(result: Result, slo: Slo) -> PointMetrics:
         attainment=met / attempted if attempted else None,
         goodput=_rate(met, window),
         output_tps=_rate(emitted_tokens(result, window), window),
-        completed_tps=_rate(int(_answers(result, window)["output_tokens"].sum()), window),
-        request_rate=_rate(len(_answers(result, window)["id"]), window),
+        completed_tps=_rate(int(result.requests["output_tokens"][completed].sum()), window),
+        request_rate=_rate(int(completed.sum()), window),
         ttft=stats_of(measured.ttft_s, _PER_S),
         tpot=stats_of(measured.tpot_s, _PER_S),
         itl=token_gaps(result, window).stats(_PER_PS),
@@ -122,13 +123,6 @@ def summarise(result: Result, slo: Slo) -> PointMetrics:
 
 def _rate(count: int, window: Window) -> float:
     return count / window.seconds if window.seconds > 0 else 0.0
-
-
-def _answers(result: Result, window: Window) -> Columns:
-    """The requests, measured or not, whose answer was completed inside the window."""
-    log = result.requests
-    inside = answered_rows(log) & window.holds(log["end_ps"])
-    return {name: column[inside] for name, column in log.items()}
 
 
 def _unanswered(result: Result) -> int:
