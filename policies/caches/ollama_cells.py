@@ -1,0 +1,79 @@
+"""The cells of Ollama's own runners: one array that all slots share, of which each slot may fill its part and no more.
+
+A slot that is full drops the older half of what it holds and goes on.
+"""
+
+from policies.caches.slots import SPAN_STEP, SlotCache
+from policies.caches.unified import UnifiedCache
+from sim.cache import Usage
+from sim.request import Request
+
+
+class OllamaCells(UnifiedCache):
+    """`num_ctx` cells for each slot, taken at load; where in the array they lie is anybody's."""
+
+    def __init__(self, slots: int, num_ctx: int, num_keep: int = 4) -> None:
+        super().__init__(slots, slots * num_ctx, num_ctx)
+        self.discard_tokens = (num_ctx - num_keep) // 2
+        if self.discard_tokens < 1:
+            raise ValueError(f"num_keep {num_keep} leaves nothing to discard in a context of {num_ctx}")
+        self._longest_joined: int | None = None  # less the step count
+
+    def join(self, request: Request, tokens: int) -> None:
+        """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
+        super().join(request, tokens)
+        self._longest_joined = None
+
+    def leave(self, request: Request) -> None:
+        """Verb: the request keeps its cells but gains no more tokens."""
+        super().leave(request)
+        self._longest_joined = None
+
+    def steps_until_change(self, limit: int) -> int:
+        """Query: how many of the next `limit` steps leave the span as it is and fill no slot."""
+        return min(super().steps_until_change(limit), self._steps_until_full())
+
+    def shift_full(self) -> None:
+        """Verb: every joined slot without a cell for its next token drops half of its context."""
+        if self._joined and not self._steps_until_full():
+            for slot in sorted(self._joined):
+                self.shift_if_full(slot)
+
+    def shift_if_full(self, slot: int) -> None:
+        """Verb: drop half of the slot's context if it has no cell left for its next token."""
+        if self.context(slot) < self.lane_tokens:
+            return
+        self._place_steps()
+        lane = self._lanes[slot]
+        lane.tokens -= self.discard_tokens
+        lane.content = ()  # what is left no longer begins like any prompt
+        self._longest_joined = None
+        self._forget_oldest(slot, self.discard_tokens)
+
+    def usage(self) -> Usage:
+        """Query: the part of a busy slot is lost to others, full or empty."""
+        return SlotCache.usage(self)
+
+    def _steps_until_full(self) -> int:
+        if not self._joined:
+            return self.lane_tokens
+        if self._longest_joined is None:
+            self._longest_joined = max([self._lanes[slot].tokens for slot in self._joined])
+        return self.lane_tokens - self._longest_joined - self._steps
+
+    def _forget_oldest(self, slot: int, cells: int) -> None:
+        """Free the slot's cells in the order in which it took them."""
+        pages, held = self._pages, self._held[slot]
+        self._used -= cells
+        while cells:
+            page, there = held[0]
+            gone = min(there, cells)
+            pages[page] -= gone
+            cells -= gone
+            self._lowest = min(self._lowest, page)
+            if gone == there:
+                held.pop(0)
+            else:
+                held[0][1] -= gone
+        while self.span and not pages[self.span // SPAN_STEP - 1]:
+            self.span -= SPAN_STEP
