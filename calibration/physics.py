@@ -13,6 +13,7 @@ from sim.batch import Batch, Pass
 from sim.clock import ps
 from sim.cost import FOREVER, StepCost, Stride
 from sim.engine import Deployment
+from sim.errors import NotSupported
 from sim.hardware import Gpu
 
 GIGA, TERA, MICRO = 1e9, 1e12, 1e-6
@@ -33,6 +34,8 @@ class Physics:
     """
 
     def __init__(self, deployment: Deployment, profile: Profile) -> None:
+        if not deployment.gpus:
+            raise NotSupported("data sheets price GPUs only; give a machine without one a measured step table")
         traits, gpu = deployment.traits, slowest(deployment.gpus)
         row = profile.row(traits, gpu)
         self.trust = profile.trust
@@ -42,11 +45,12 @@ class Physics:
         self._set_memory(deployment, gpu)
         self._set_spill(deployment, profile.host)
         self._set_exchange(deployment, gpu)
-        self._host_step_s = self._kernels.host_step_us * MICRO / deployment.host.single_thread
-        self._host_row_s = self._kernels.host_row_us * MICRO / deployment.host.single_thread
+        self._host_step_ps = ps(self._kernels.host_step_us * MICRO / deployment.host.single_thread)
+        self._host_row_ps = ps(self._kernels.host_row_us * MICRO / deployment.host.single_thread)
         self._overlaps = traits.overlaps_host
         self._pcie_bytes_s = gpu.pcie_gbs * GIGA
-        self._known: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self._passes: dict[tuple[int, int], int] = {}
+        self._steps: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     # -- coefficients
 
@@ -56,10 +60,10 @@ class Physics:
         head = model.vocab * model.hidden
         # the embedding is looked up, not multiplied; tied, it is counted once and is the head
         self._body_flops = 2 * (model.active_parameters - head * (1 if model.tied_embeddings else 2))
-        self._head_flops = 2 * head
         rate = dense_tflops(gpu, deployment.traits.weights) * TERA * self._tp
-        self._decode_rate = rate * kernels.decode_flops_efficiency
-        self._prompt_rate = rate * kernels.prompt_flops_efficiency
+        self._decode_row_s = self._body_flops / (rate * kernels.decode_flops_efficiency)
+        self._prompt_row_s = self._body_flops / (rate * kernels.prompt_flops_efficiency)
+        self._head_row_s = 2 * head / (rate * kernels.decode_flops_efficiency)
         self._attention_flops = 4 * model.heads * model.head_dim * model.layers  # of one row and one cell
         self._attention_rate = gpu.fp16_tflops * TERA * self._tp * kernels.attention_flops_efficiency
 
@@ -68,11 +72,13 @@ class Physics:
         model, traits = deployment.model, deployment.traits
         bandwidth = gpu.bandwidth_gbs * GIGA * self._tp
         self._weights_s = deployment.memory.weight_bytes / (bandwidth * self._kernels.weights_efficiency)
-        self._used_share = model.active_parameters / model.parameters
+        self._unused_share = 1 - model.active_parameters / model.parameters
         copies = max(1.0, self._tp / model.kv_heads)  # every GPU holds one KV head at least
         self._cell_bytes = model.kv_bytes_per_token(traits.kv_bytes_per_element)
         self._gpu_cell_s = self._cell_bytes * copies / (bandwidth * self._kernels.kv_efficiency)
-        self._latency_s = (self._kernels.launch_us + self._kernels.layer_us * model.layers) * MICRO
+        reduces = ALL_REDUCES_PER_LAYER * model.layers if self._tp > 1 else 0
+        latency_us = self._kernels.launch_us + self._kernels.layer_us * model.layers
+        self._latency_s = (latency_us + reduces * self._kernels.all_reduce_us) * MICRO
         self._row_s = self._kernels.row_us * MICRO
 
     def _set_spill(self, deployment: Deployment, rates: HostRates) -> None:
@@ -86,50 +92,37 @@ class Physics:
         self._host_weight_bytes = memory.host_weight_bytes
         self._crossings_s = 2 * rates.crossing_us * MICRO  # there and back
         self._crossing_bytes = 2 * deployment.model.hidden * HOST_ACTIVATION_BYTES
-        self._kv_on_host = kv_on_host
+        # the attention of prompts over cells on the host is computed there
+        self._attention_cell_s = self._attention_flops * (
+            (1 - kv_on_host) / self._attention_rate + kv_on_host / self._cpu_rate
+        )
         on_gpu, on_host = (1 - kv_on_host) * self._gpu_cell_s, kv_on_host * self._cell_bytes / ram
         self._cell_ps = ps(on_gpu + on_host)
 
     def _set_exchange(self, deployment: Deployment, gpu: Gpu) -> None:
-        """All-reduces: a latency each, and a ring's bytes over the slower of the links that are there."""
-        model, tp = deployment.model, self._tp
-        reduces = ALL_REDUCES_PER_LAYER * model.layers if tp > 1 else 0
+        """What the all-reduces of one row take: a ring's bytes over the link between the GPUs."""
         link = (gpu.nvlink_gbs or gpu.pcie_gbs) * GIGA
-        self._exchange_s = reduces * self._kernels.all_reduce_us * MICRO
-        self._exchange_row_s = reduces * model.hidden * ACTIVATION_BYTES * 2 * (tp - 1) / tp / link
+        sent = ACTIVATION_BYTES * deployment.model.hidden * 2 * (self._tp - 1) / self._tp
+        self._exchange_row_s = ALL_REDUCES_PER_LAYER * deployment.model.layers * sent / link
 
     # -- one pass
 
     def _pass_s(self, decodes: int, prompt: int, outputs: int) -> float:
         """A pass over so many rows, without the cells that they attend to."""
         rows = decodes + prompt
-        seconds = self._latency_s + self._row_s * outputs + self._exchange_s + self._exchange_row_s * rows
+        fixed = self._latency_s + self._row_s * outputs + self._exchange_row_s * rows
         # each row brings its own experts: a pass reads the share of the weights that some row uses
-        weights = self._weights_s * (1 - (1 - self._used_share) ** rows)
-        arithmetic = self._arithmetic_s(decodes, prompt, outputs, 1 - self._spilled)
-        seconds += weights + arithmetic if self._sums else max(weights, arithmetic)
-        return seconds + self._spilled_s(decodes, prompt) if self._spilled else seconds
+        weights = self._weights_s * (1 - self._unused_share**rows) if self._unused_share else self._weights_s
+        body = self._decode_row_s * decodes + self._prompt_row_s * prompt
+        arithmetic = body * (1 - self._spilled) + self._head_row_s * outputs
+        seconds = fixed + (weights + arithmetic if self._sums else max(weights, arithmetic))
+        return seconds + self._spilled_s(rows, body * self._spilled) if self._spilled else seconds
 
-    def _arithmetic_s(self, decodes: int, prompt: int, outputs: int, share: float) -> float:
-        body = self._body_flops * share
-        decode = (body * decodes + self._head_flops * outputs) / self._decode_rate
-        return decode + body * prompt / self._prompt_rate
-
-    def _spilled_s(self, decodes: int, prompt: int) -> float:
+    def _spilled_s(self, rows: int, on_gpu_s: float) -> float:
         """Layers on the host: computed there, or their weights sent to the GPU for this pass, whichever is cheaper."""
-        rows = decodes + prompt
         here = self._host_weights_s + self._body_flops * self._spilled * rows / self._cpu_rate
         here += self._crossings_s + self._crossing_bytes * rows / self._pcie_bytes_s
-        sent = self._host_weight_bytes / self._pcie_bytes_s
-        return min(here, sent + self._arithmetic_s(decodes, prompt, 0, self._spilled))
-
-    def _attention_s(self, cells: int) -> float:
-        """The attention of prompt rows; what lies on the host is computed there."""
-        flops = self._attention_flops * cells
-        return flops * ((1 - self._kv_on_host) / self._attention_rate + self._kv_on_host / self._cpu_rate)
-
-    def _host_ps(self, outputs: int) -> int:
-        return ps(self._host_step_s + self._host_row_s * outputs)
+        return min(here, self._host_weight_bytes / self._pcie_bytes_s + on_gpu_s)
 
     # -- one step
 
@@ -139,9 +132,9 @@ class Physics:
             return self._general(batch)
         decodes, cells, growth, _, _, outputs, padded = batch.passes[0]
         key = (decodes, outputs, padded)
-        known = self._known.get(key)
+        known = self._steps.get(key)
         if known is None:
-            known = self._remember(key)
+            known = self._steps[key] = self._step_ps(*key)
         base, hidden = known
         cell_ps = self._cell_ps
         first = base + cells * cell_ps
@@ -149,34 +142,42 @@ class Physics:
             return under_host(first, growth * cell_ps, hidden)
         return Stride(first, growth * cell_ps)
 
-    def _remember(self, key: tuple[int, int, int]) -> tuple[int, int]:
-        """A pass of decodes, host included where it is not hidden; and the host's time that the pass may hide."""
-        decodes, outputs, padded = key
-        base, host = ps(self._pass_s(max(decodes, padded), 0, outputs)), self._host_ps(outputs)
-        known = self._known[key] = (base, host) if self._overlaps else (base + host, 0)
+    def _step_ps(self, decodes: int, outputs: int, padded: int) -> tuple[int, int]:
+        """A step of decodes, host included where it is not hidden; and the host's time that the step may hide."""
+        base, host = self._decodes_ps(max(decodes, padded), outputs), self._host_ps(outputs)
+        return (base, host) if self._overlaps else (base + host, 0)
+
+    def _decodes_ps(self, rows: int, outputs: int) -> int:
+        """A pass of decodes alone, without its cells."""
+        known = self._passes.get((rows, outputs))
+        if known is None:
+            known = self._passes[rows, outputs] = ps(self._pass_s(rows, 0, outputs))
         return known
 
+    def _host_ps(self, outputs: int) -> int:
+        return self._host_step_ps + self._host_row_ps * outputs
+
     def _general(self, batch: Batch) -> Stride:
-        """Several passes, prompts or a copy: prompt work is rounded once, decodes pass by pass."""
-        decode, growth, prompt_s, outputs = 0, 0, 0.0, 0
+        """Several passes, prompts or a copy. A prompt's share is what its pass takes longer than its decodes alone."""
+        decode, growth, prompt, outputs = 0, 0, 0, 0
         for one in batch.passes:
-            if one.prefill_tokens:
-                prompt_s += self._prompt_s(one)
-            if one.decodes:
-                padded = 0 if one.prefill_tokens else one.padded
-                decode += ps(self._pass_s(max(one.decodes, padded), 0, one.decodes)) + one.cells * self._cell_ps
-            growth += one.growth * self._cell_ps
             outputs += one.outputs
+            growth += one.growth * self._cell_ps
+            alone = 0
+            if one.decodes:
+                rows = one.decodes if one.prefill_tokens else max(one.decodes, one.padded)
+                alone = self._decodes_ps(rows, one.decodes)
+                decode += alone + one.cells * self._cell_ps
+            if one.prefill_tokens:
+                prompt += max(0, ps(self._prompt_pass_s(one)) - alone)
         if batch.host_bytes:
             decode += ps(batch.host_bytes / self._pcie_bytes_s)
-        return self._with_host(batch, decode, growth, ps(prompt_s), self._host_ps(outputs))
+        return self._with_host(batch, decode, growth, prompt, self._host_ps(outputs))
 
-    def _prompt_s(self, one: Pass) -> float:
-        """What the pass takes longer for its prompts."""
-        padding = max(0, one.padded - one.decodes - one.prefill_tokens)
-        whole = self._pass_s(one.decodes, one.prefill_tokens + padding, one.outputs)
-        decodes_alone = self._pass_s(one.decodes, 0, one.decodes) if one.decodes else 0.0
-        return max(0.0, whole - decodes_alone) + self._attention_s(one.prefill_cells)
+    def _prompt_pass_s(self, one: Pass) -> float:
+        """A pass that carries prompts, padding among them, without the cells of its decodes."""
+        prompt = max(one.prefill_tokens, one.padded - one.decodes)
+        return self._pass_s(one.decodes, prompt, one.outputs) + one.prefill_cells * self._attention_cell_s
 
     def _with_host(self, batch: Batch, decode: int, growth: int, prompt: int, host: int) -> Stride:
         first = decode + prompt

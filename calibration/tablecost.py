@@ -92,11 +92,11 @@ class TableCost:
             masked_growth += one.growth
             if one.prefill_tokens:
                 continue
-            segment = self._line(one.decodes, holders).at(held)
-            first += segment.time_ps + segment.slope_ps * (held - segment.start)
-            growth += segment.slope_ps * holders
-            steps = min(steps, (segment.end - held) // holders + 1)
-            if not segment.measured:
+            start, time_ps, slope_ps, end, measured = self._line(one.decodes, holders).at(held)
+            first += time_ps + slope_ps * (held - start)
+            growth += slope_ps * holders
+            steps = min(steps, (end - held) // holders + 1)
+            if not measured:
                 self.trust = "extrapolated"
         if self._masked_ps and not batch.prompt_tokens:
             first += self._masked_ps * masked

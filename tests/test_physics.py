@@ -1,6 +1,7 @@
 """Data-sheet times behave like a GPU: more work never takes less, strides equal steps, and known orders come out."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -216,6 +217,11 @@ def test_experts_are_read_as_more_rows_ask_for_them() -> None:
 def test_a_profile_without_the_kernels_says_what_it_has() -> None:
     with pytest.raises(NotSupported, match=r"no row for trt kernels on hbm.*vllm on hbm"):
         cost("trt")
+
+
+def test_a_machine_without_a_gpu_is_sent_to_a_table() -> None:
+    with pytest.raises(NotSupported, match="measured step table"):
+        step_cost(replace(deployment(), gpus=()), DATASHEET)
 
 
 def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:

@@ -3,21 +3,31 @@
 import pickle
 import re
 from dataclasses import replace
+from functools import partial
+from importlib.resources import files
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration import catalog
+from calibration import catalog, steptable
+from calibration.physics import step_cost
+from calibration.profile import load
+from calibration.tablecost import TableCost
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.engines import vllm
 from policies.engines.vllm_defaults import defaults_of, graph_sizes
 from policies.schedulers.vllm_v1 import VllmV1
+from sim.clock import PS_PER_MS, PS_PER_S, Clock
+from sim.cost import StepCost
 from sim.engine import Deployment
 from sim.errors import DoesNotFit, NotSupported, UnknownName, UsageError
 from sim.hardware import GIB, Gpu
+from sim.journal import Journal
+from sim.replica import Replica
+from sim.request import Request
 
 LLAMA, QWEN = catalog.model("llama-3.1-8b"), catalog.model("qwen2-7b")
 A100 = catalog.gpu("a100-40g")
@@ -225,6 +235,62 @@ def test_options_reach_the_scheduler_under_their_own_names() -> None:
     )
     assert (policy.max_num_seqs, policy.max_num_batched_tokens, policy.policy) == (32, 512, "priority")
     assert (policy.watermark, policy.long_prefill_token_threshold, policy.async_scheduling) == (0.1, 128, False)
+
+
+# -- served
+
+
+def arrive(replica: Replica, request: Request, _: object) -> None:
+    replica.submit(request)
+
+
+def served(deployment: Deployment, cost: StepCost, stride_limit: int | None) -> list[tuple[int, int, int, int, int]]:
+    """When each request of a small mixed load was admitted, answered and ended."""
+    clock, ended = Clock(), list[Request]()
+    replica = Replica(clock, deployment.core(), cost, Journal(), ended.append, stride_limit=stride_limit)
+    for number in range(40):
+        request = Request(number, 5 + 37 * number % 300, 1 + 53 * number % 200, 1000 if number % 2 else None)
+        clock.call_in(number**2 * 29 * PS_PER_MS % (2 * PS_PER_S), partial(arrive, replica, request))
+    clock.run()
+    return sorted((r.id, r.admitted_ps, r.first_token_ps, r.end_ps, r.preemptions) for r in ended)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("room", [100, 5000])
+@pytest.mark.parametrize("gpu", ["h200", "a100-40g"])
+def test_strides_by_the_data_sheet_equal_single_steps(gpu: str, room: int, ahead: bool) -> None:
+    deployment = deploy(gpu, "rand-78m", num_gpu_blocks=room, max_model_len=1024, async_scheduling=ahead)
+    cost = step_cost(deployment, load("datasheet"))
+    strides = served(deployment, cost, None)
+    assert strides == served(deployment, cost, 1)
+    assert any(preemptions for *_, preemptions in strides) is (room == 100)
+
+
+@pytest.mark.parametrize("name", ["rand78m-llamacpp-split", "rand78m-vllm-seqs128_b2048"])
+def test_strides_by_a_table_equal_single_steps(name: str) -> None:
+    deployment = deploy("a100-40g", "rand-78m", num_gpu_blocks=100, max_model_len=1024)
+    table = steptable.load(str(files("calibration").joinpath("measurements", f"{name}.json")))
+    assert served(deployment, TableCost(table), None) == served(deployment, TableCost(table), 1)
+
+
+def test_a_full_pool_stops_the_growth_of_throughput_but_breaks_nothing() -> None:
+    """The shape measured on an A100-80 with Qwen2-7B and a pool of 93,872 tokens: up to about 50 users, then flat."""
+    deployment = deploy("a100-80g", "qwen2-7b", version="0.10.1", num_gpu_blocks=93872 // 16 + 1, max_model_len=16384)
+    cost = step_cost(deployment, load("datasheet"))
+
+    def tokens_per_s(users: int) -> float:
+        clock, ended = Clock(), list[Request]()
+        replica = Replica(clock, deployment.core(), cost, Journal(), ended.append)
+        for number in range(users):
+            replica.submit(Request(number, 1024, 1024))
+        clock.run()
+        return sum(request.output_tokens for request in ended) / (clock.now / PS_PER_S)
+
+    one, ten, fifty, hundred = (tokens_per_s(users) for users in (1, 10, 50, 100))
+    assert one < ten / 5 < fifty / 10
+    assert hundred == pytest.approx(fifty, rel=0.2)
+    for simulated, measured in ((one, 85), (ten, 715), (fifty, 2338), (hundred, 2125)):
+        assert simulated == pytest.approx(measured, rel=0.2)  # nothing was fitted to these
 
 
 # -- refusals
