@@ -84,7 +84,7 @@ class Physics:
     def _set_spill(self, deployment: Deployment, rates: HostRates) -> None:
         """The host's part: its share of layers and cells, and what they cost there."""
         memory, host = deployment.memory, deployment.host
-        self._spilled = memory.layers_on_host / deployment.model.layers
+        self._spilled = min(1.0, memory.layers_on_host / deployment.model.layers)
         kv_on_host = memory.host_kv_bytes / ((memory.kv_bytes + memory.host_kv_bytes) or 1)
         ram = host.ram_gbs * GIGA * rates.ram_efficiency
         self._cpu_rate = host.cpu_tflops * TERA * rates.cpu_efficiency
