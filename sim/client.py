@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Callable
 
 from simpy import Event
-from simpy.events import URGENT
 
 from sim.clock import Clock, ps
 from sim.request import End, Request
 
+# A deadline and the end of a step may fall together; which was planned first must not decide who is served.
+_BEFORE_ARRIVALS = 0
 _WORTH_ANOTHER_TRY = frozenset({End.REJECTED, End.FAILED, End.TIMED_OUT})
 
 
@@ -87,7 +88,7 @@ class Client:
     def _set_alarm(self) -> None:
         if self._patient and not self._alarm_is_set:
             self._alarm_is_set = True
-            _call_first(self.env, self._patient[0][0] - self.env.now, self._ring)
+            self.env.call_in(self._patient[0][0] - self.env.now, self._ring, _BEFORE_ARRIVALS)
 
     def _ring(self, _: Event) -> None:
         """Hang up on everyone whose deadline has come; set the alarm for the next one who still waits."""
@@ -107,15 +108,3 @@ class Client:
         if request.end is None and request not in self._hung_up:
             self._hung_up.add(request)
             self._cancel(request, end)
-
-
-def _call_first(env: Clock, delay_ps: int, callback: Callable[[Event], None]) -> None:
-    """Have the callback called before anything else of its instant, whatever was planned earlier.
-
-    A deadline and the end of a step may fall together; which of them was planned first depends on how many steps
-    were taken as one event, and must not decide who is served.
-    """
-    event = Event(env)
-    event._ok, event._value = True, None
-    event.callbacks.append(callback)
-    env.schedule(event, URGENT, delay_ps)

@@ -345,7 +345,7 @@ def closed_loop(
         door.left(request)
         ask(request.user)
 
-    replica = Replica(env, core, Cost(), journal, ended, limit)
+    replica = Replica(env, core, Cost(), journal, ended, stride_limit=limit)
     door = FrontDoor(env, Door(permits=slots), replica.submit, lambda request, end: None)  # noqa: ARG005
     for user in range(users):
         env.call_in(user * 7_000_000_000, lambda _, user=user: ask(user))  # type: ignore[misc]

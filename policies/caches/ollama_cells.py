@@ -3,7 +3,7 @@
 A slot that is full drops the older half of what it holds and goes on.
 """
 
-from policies.caches.slots import SPAN_STEP, SlotCache
+from policies.caches.slots import SlotCache
 from policies.caches.unified import UnifiedCache
 from sim.cache import Usage
 from sim.request import Request
@@ -43,12 +43,10 @@ class OllamaCells(UnifiedCache):
         """Verb: drop half of the slot's context if it has no cell left for its next token."""
         if self.context(slot) < self.lane_tokens:
             return
-        self._place_steps()
         lane = self._lanes[slot]
-        lane.tokens -= self.discard_tokens
+        self._truncate(slot, lane.tokens - self.discard_tokens)  # frees the newest cells, not the oldest: as many
         lane.content = ()  # what is left no longer begins like any prompt
         self._longest_joined = None
-        self._forget_oldest(slot, self.discard_tokens)
 
     def usage(self) -> Usage:
         """Query: the part of a busy slot is lost to others, full or empty."""
@@ -60,20 +58,3 @@ class OllamaCells(UnifiedCache):
         if self._longest_joined is None:
             self._longest_joined = max([self._lanes[slot].tokens for slot in self._joined])
         return self.lane_tokens - self._longest_joined - self._steps
-
-    def _forget_oldest(self, slot: int, cells: int) -> None:
-        """Free the slot's cells in the order in which it took them."""
-        pages, held = self._pages, self._held[slot]
-        self._used -= cells
-        while cells:
-            page, there = held[0]
-            gone = min(there, cells)
-            pages[page] -= gone
-            cells -= gone
-            self._lowest = min(self._lowest, page)
-            if gone == there:
-                held.pop(0)
-            else:
-                held[0][1] -= gone
-        while self.span and not pages[self.span // SPAN_STEP - 1]:
-            self.span -= SPAN_STEP
