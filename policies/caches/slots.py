@@ -68,6 +68,7 @@ class SlotCache:
         self._lane_of: dict[Request, Lane] = {}
         self._joined: set[int] = set()
         self._steps = 0
+        self._full_at = UNBOUNDED  # step count at which the longest joined lane is full
         self._peaks: list[int] | None = None  # longest lane of each pass, less the step count
 
     # -- lanes
@@ -76,6 +77,11 @@ class SlotCache:
         """Query: tokens that the slot's lane holds."""
         lane = self._lanes[slot]
         return lane.tokens + self._steps if lane.joined else lane.tokens
+
+    def longest(self, slots: Sequence[int]) -> int:
+        """Query: tokens in the longest of some lanes."""
+        lanes, steps = self._lanes, self._steps
+        return max([lanes[slot].tokens + steps * lanes[slot].joined for slot in slots])
 
     def content(self, slot: int) -> Content:
         """Query: what of the lane's tokens other prompts may begin with too."""
@@ -145,14 +151,18 @@ class SlotCache:
         lane.tokens = tokens - self._steps
         lane.joined = True
         self._joined.add(lane.slot)
+        self._full_at = min(self._full_at, self.lane_tokens - lane.tokens)
         self._peaks = None
 
     def leave(self, request: Request) -> None:
         """Verb: the request keeps its cells but gains no more tokens."""
         lane = self._lane_of[request]
+        self._joined.remove(lane.slot)
+        if self._full_at == self.lane_tokens - lane.tokens:
+            longest = max([self._lanes[slot].tokens for slot in self._joined], default=-UNBOUNDED)
+            self._full_at = self.lane_tokens - longest
         lane.tokens += self._steps
         lane.joined = False
-        self._joined.remove(lane.slot)
         self._peaks = None
 
     def read_together(self, passes: Sequence[Sequence[int]]) -> None:
@@ -163,24 +173,24 @@ class SlotCache:
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
         self._steps += steps
-        longest = max(self._longest(), default=0)
-        if longest > self.lane_tokens:
-            raise PolicyError(f"slot cache: {steps} steps bring a slot to {longest} of {self.lane_tokens} tokens")
+        if self._steps > self._full_at:
+            raise PolicyError(f"slot cache: {steps} steps take a slot beyond its {self.lane_tokens} tokens")
 
     def spans(self) -> list[int]:
         """Query: cells that each pass's rows read at present, padding included."""
-        return [padded(tokens) for tokens in self._longest()]
+        steps = self._steps
+        return [padded(peak + steps) for peak in self._longest()]
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps leave every span as it is."""
-        return min([limit, *[-tokens % SPAN_STEP for tokens in self._longest()]])
+        steps = self._steps
+        return min([limit, *[-(peak + steps) % SPAN_STEP for peak in self._longest()]])
 
     def _longest(self) -> list[int]:
         """The longest lane of each pass; before anybody says who shares one, every joined slot has its own."""
         if self._peaks is None:
             self._peaks = [self._lanes[slot].tokens for slot in self._joined]
-        steps = self._steps
-        return [peak + steps for peak in self._peaks]
+        return self._peaks
 
     # -- the cells; a shared pool overrides these
 

@@ -10,6 +10,40 @@ from sim.errors import PolicyError
 from sim.request import Request
 
 
+class Filling:
+    """Cells taken in one go by some lanes in turn: a cell for the first lane, one for the second, and round again."""
+
+    __slots__ = ("lanes", "parts", "total")
+
+    def __init__(self, lanes: int, parts: list[tuple[int, int, int]]) -> None:
+        self.lanes = lanes
+        self.parts = parts  # page, cells taken there, place of the lane that had the first of them
+        self.total = sum([cells for _, cells, _ in parts])
+
+    def cells_of(self, place: int) -> int:
+        """Cells of the lane at a place."""
+        return (self.total - place - 1) // self.lanes + 1
+
+    def shares(self, place: int) -> list[tuple[int, int]]:
+        """Pages and cells of the lane at a place, oldest first."""
+        lanes = self.lanes
+        if lanes == 1:
+            return [(page, cells) for page, cells, _ in self.parts]
+        return [(page, (cells + lanes - 1 - (place - turn) % lanes) // lanes) for page, cells, turn in self.parts]
+
+    def give_back(self, place: int, pages: list[int]) -> int:
+        """Take the cells of the lane at a place out of the pages; the first page that has a free cell by that."""
+        lanes, parts = self.lanes, self.parts
+        if lanes == 1:
+            for page, cells, _ in parts:
+                pages[page] -= cells
+        else:
+            last = lanes - 1
+            for page, cells, turn in parts:
+                pages[page] -= (cells + last - (place - turn) % lanes) // lanes
+        return parts[0][0]
+
+
 class UnifiedCache(SlotCache):
     """Every row reads everyone's cells. Idle lanes keep theirs until they are cleared."""
 
@@ -20,7 +54,7 @@ class UnifiedCache(SlotCache):
         self._used = 0
         self._pages = [0] * (padded(n_ctx) // SPAN_STEP)  # used cells of each
         self._lowest = 0  # no page before this one has a free cell
-        self._held: list[list[list[int]]] = [[] for _ in range(slots)]  # [page, cells] of each lane, oldest first
+        self._held: list[list[tuple[Filling, int]]] = [[] for _ in range(slots)]  # of each lane, and its place there
         self._unplaced = 0  # steps of the joined whose cells are counted but not yet given a page
 
     @property
@@ -53,8 +87,8 @@ class UnifiedCache(SlotCache):
         self._steps += steps
 
     def spans(self) -> list[int]:
-        """Query: cells that every row reads at present."""
-        return [self.span]
+        """Query: cells that every row reads at present, whichever its pass."""
+        return [self.span] * len(self._longest())
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps find free cells without a longer span."""
@@ -72,22 +106,31 @@ class UnifiedCache(SlotCache):
 
     def _truncate(self, slot: int, tokens: int) -> None:
         self._place_steps()
-        pages, held = self._pages, self._held[slot]
         excess = self._lanes[slot].tokens - tokens
         self._lanes[slot].tokens = tokens
         self._used -= excess
+        held = self._held[slot]
         while excess:
-            page, cells = held[-1]
-            gone = min(cells, excess)
-            pages[page] -= gone
-            excess -= gone
-            self._lowest = min(self._lowest, page)
-            if gone == cells:
-                held.pop()
-            else:
-                held[-1][1] -= gone
-        while self.span and not pages[self.span // SPAN_STEP - 1]:
+            filling, place = held.pop()
+            cells = filling.cells_of(place)
+            excess -= cells
+            self._lowest = min(self._lowest, filling.give_back(place, self._pages))
+            if excess < 0:
+                self._keep_first(slot, filling.shares(place), -excess)
+                break
+        while self.span and not self._pages[self.span // SPAN_STEP - 1]:
             self.span -= SPAN_STEP
+
+    def _keep_first(self, slot: int, shares: list[tuple[int, int]], cells: int) -> None:
+        """Take back the first of cells just given up."""
+        parts: list[tuple[int, int, int]] = []
+        for page, count in shares:
+            kept = min(count, cells)
+            if kept:
+                self._pages[page] += kept
+                parts.append((page, kept, 0))
+                cells -= kept
+        self._held[slot].append((Filling(1, parts), 0))
 
     def _place_steps(self) -> None:
         """Give the joined slots' latest tokens their pages: a step takes one cell for each slot, in slot order."""
@@ -97,29 +140,26 @@ class UnifiedCache(SlotCache):
 
     def _fill(self, slots: list[int], cells: int) -> None:
         """Take the lowest free cells for the slots in turn."""
-        pages = self._pages
-        page, turn, count = self._lowest, 0, len(slots)
-        while cells:
-            taken = min(cells, SPAN_STEP - pages[page])
-            if taken:
-                pages[page] += taken
-                cells -= taken
-                each, extra = divmod(taken, count)
-                for place in range(count):
-                    share = each + ((place - turn) % count < extra)
-                    if share:
-                        self._hold(slots[place], page, share)
-                turn = (turn + taken) % count
-            if pages[page] == SPAN_STEP:
-                page += 1
+        if not cells:
+            return
+        pages, page, turn, count = self._pages, self._lowest, 0, len(slots)
+        parts: list[tuple[int, int, int]] = []
+        while True:
+            free = SPAN_STEP - pages[page]
+            if free >= cells:
+                break
+            if free:
+                pages[page] = SPAN_STEP
+                parts.append((page, free, turn))
+                cells -= free
+                turn = (turn + free) % count
+            page += 1
+        pages[page] += cells
+        parts.append((page, cells, turn))
         self._lowest = page
-
-    def _hold(self, slot: int, page: int, cells: int) -> None:
-        held = self._held[slot]
-        if held and held[-1][0] == page:
-            held[-1][1] += cells
-        else:
-            held.append([page, cells])
+        filling = Filling(len(slots), parts)
+        for place, slot in enumerate(slots):
+            self._held[slot].append((filling, place))
 
     # -- looking at it
 
@@ -136,9 +176,10 @@ class UnifiedCache(SlotCache):
         self._place_steps()
         by_page = [0] * len(self._pages)
         for slot, held in enumerate(self._held):
-            assert sum(cells for _, cells in held) == self.context(slot)
-            for page, cells in held:
-                by_page[page] += cells
+            assert sum(filling.cells_of(place) for filling, place in held) == self.context(slot)
+            for filling, place in held:
+                for page, cells in filling.shares(place):
+                    by_page[page] += cells
         assert by_page == self._pages
         assert all(0 <= cells <= SPAN_STEP for cells in self._pages)
         assert all(cells == SPAN_STEP for cells in self._pages[: self._lowest])

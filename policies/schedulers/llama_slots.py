@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from policies.caches.slots import SlotCache, content_of
 from policies.caches.unified import UnifiedCache
+from policies.schedulers.llama_passes import Chunk, futile_passes, one_pass, separate_passes, shared_passes
 from policies.schedulers.prompt_cache import PromptCache
-from policies.schedulers.ubatches import Rows, equal_passes, plain_passes
-from sim.batch import Batch, Pass, Piece
+from policies.schedulers.ubatches import plain_passes, while_some_generate
+from sim.batch import Batch, Piece
 from sim.cache import KVCache
 from sim.request import End, Request
 from sim.scheduler import Scheduler
@@ -45,6 +46,7 @@ class LlamaSlots(Scheduler):
         self.idle = list(reversed(range(cache.slots)))  # least recently used first
         self._requests: list[Request | None] = [None] * cache.slots
         self._slot_of: dict[Request, int] = {}
+        self._generating: list[int] = []  # slots in lockstep, by number
         self._prompting: list[int] = []  # slots with a prompt to compute, by number
         self._begun: set[int] = set()  # of those, the ones visited before
         self._vacated: list[int] = []  # by the last step; they are free before the next
@@ -87,13 +89,14 @@ class LlamaSlots(Scheduler):
         slot = self._slot_of.pop(request)
         if request.lockstep:
             self.decoding.leave(request)
+            self._generating.remove(slot)
+            self._groups = None
         elif slot in self._prompting:
             self._prompting.remove(slot)
             self._begun.discard(slot)
         self.cache.release(request)
         self._requests[slot] = None
         self._vacated.append(slot)
-        self._groups = None
 
     def abort(self, request: Request) -> None:
         """A client's disconnect takes the request out of the queues or frees its slot."""
@@ -188,17 +191,12 @@ class LlamaSlots(Scheduler):
 
     def _decode_step(self) -> Batch:
         decoding, cache = self.decoding, self.cache
-        groups = self._groups
-        if groups is None:
-            groups = self._compose()
-        context = decoding.context
+        groups = self._groups or self._compose()
+        count, context = decoding.count, decoding.context
         cache.advance(1)
         decoding.advance(1)
-        spans = cache.spans()
-        if len(spans) < len(groups):
-            spans *= len(groups)
-        passes = tuple([_pass(rows, 0, rows, span) for rows, span in zip(groups, spans, strict=True)])
-        batch = Batch(decoding.count, passes, (), 1, context)
+        passes = tuple([one_pass(rows, 0, rows, span) for rows, span in zip(groups, cache.spans(), strict=True)])
+        batch = Batch(count, passes, (), 1, context)
         if self._copied_tokens:
             self._charge_copies(batch)
         else:
@@ -209,29 +207,33 @@ class LlamaSlots(Scheduler):
 
     def _compose(self) -> list[int]:
         """How the generating slots share passes, until one of them stops or another begins."""
-        passes = self._cut(self._decode_rows())
-        self.cache.read_together([[slot for slot, _ in one] for one in passes])
-        self._groups = [len(one) for one in passes]
-        return self._groups
-
-    def _decode_rows(self) -> Rows:
-        return [(slot, 1) for slot, request in enumerate(self._requests) if request is not None and request.lockstep]
-
-    def _cut(self, rows: Rows) -> list[Rows]:
-        return plain_passes(rows, self.n_ubatch) if self._unified else equal_passes(rows, self.n_ubatch)
+        slots = self._generating
+        if self._unified:
+            groups = plain_passes(len(slots), self.n_ubatch)
+            self.cache.read_together([slots] * len(groups))
+        else:
+            passes = while_some_generate(tuple(slots), ())
+            groups = [len(one) for one in passes]
+            self.cache.read_together(passes)
+        self._groups = groups
+        return groups
 
     def _mixed_step(self) -> Batch:
         """Prompts beside the generating slots; those too long for a slot are refused when their turn comes."""
         decoding, cache = self.decoding, self.cache
-        rows, count, context = self._decode_rows(), decoding.count, decoding.context
+        count, context = decoding.count, decoding.context
         rejected: list[Request] = []
         pieces = self._prompt_pieces(self.n_batch - count, rejected)
         if not pieces and not count:
             return self._rejecting(Batch(0, ()), rejected)
-        rows += [(self._slot_of[piece.request], piece.tokens) for piece in pieces]
-        if self._unified and not self._make_room(count + sum([piece.tokens for piece in pieces])):
+        slot_of = self._slot_of
+        chunks = [Chunk(slot_of[request], tokens, before, ends) for request, tokens, before, ends, _ in pieces]
+        if not self._unified:
+            passes = separate_passes(cache, tuple(self._generating), chunks, self.n_ubatch)
+        elif self._make_room(count + sum([chunk.tokens for chunk in chunks])):
+            passes = shared_passes(cache, count, chunks, self.n_ubatch)
+        else:
             return self._rejecting(self._overrun_step(), rejected)
-        passes = self._passes(rows, pieces)
         cache.advance(1)
         decoding.advance(1)
         for piece in pieces:
@@ -282,31 +284,8 @@ class LlamaSlots(Scheduler):
             self._begun.remove(slot)
             self.decoding.join(request, context)
             self.cache.join(request, context)
+            insort(self._generating, slot)
             self._groups = None
-
-    def _passes(self, rows: Rows, pieces: list[Piece]) -> tuple[Pass, ...]:
-        """The step's passes with what their rows read: each pass sees the cells that it and those before it fill."""
-        left = {self._slot_of[piece.request]: (piece.tokens, piece.ends) for piece in pieces}
-        lengths = [self.cache.context(slot) for slot in range(self.cache.slots)]
-        passes: list[Pass] = []
-        total = 0
-        for one in self._cut(rows):
-            decodes = prompt = outputs = longest = 0
-            for slot, tokens in one:
-                if slot in left:
-                    prompt += tokens
-                    lengths[slot] += tokens
-                    rest, ends = left[slot]
-                    left[slot] = (rest - tokens, ends)
-                    outputs += ends and rest == tokens
-                else:
-                    decodes += 1
-                    lengths[slot] += 1
-                longest = max(longest, lengths[slot])
-            total += decodes + prompt
-            span = self.cache.span_of(longest, total)
-            passes.append(_pass(decodes, prompt, decodes + outputs, span))
-        return tuple(passes)
 
     def _charge_copies(self, batch: Batch) -> None:
         if self._copied_tokens:
@@ -338,22 +317,13 @@ class LlamaSlots(Scheduler):
         return False
 
     def _overrun_step(self) -> Batch:
-        """The pool is too small for the step: in ever smaller views it runs as far as the cells go, in vain."""
+        """The pool is too small for the step: it is tried in ever smaller views, in vain."""
         self._overrun = True
-        decodes = self.decoding.count
-        passes: list[Pass] = []
-        free = self.cache.free_cells
-        while free:
-            view = self.n_batch
-            while view > free:
-                view //= 2
-            free -= view
-            for one in plain_passes([(0, view)], self.n_ubatch):
-                rows = one[0][1]
-                generating = min(decodes, rows)
-                decodes -= generating
-                passes.append(_pass(generating, rows - generating, 0, self.cache.capacity_tokens))
-        return Batch(0, tuple(passes)) if passes else self._fail_everybody()
+        cache = self.cache
+        passes = futile_passes(
+            self.decoding.count, cache.free_cells, self.n_batch, self.n_ubatch, cache.capacity_tokens
+        )
+        return Batch(0, passes) if passes else self._fail_everybody()
 
     def _fail_everybody(self) -> Batch:
         """Every request that has a slot is answered with an error, and the slots are cleared."""
@@ -367,8 +337,3 @@ class LlamaSlots(Scheduler):
         batch = Batch(0, ())
         batch.failed = failed
         return batch
-
-
-def _pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
-    """A pass whose rows all read `span` cells."""
-    return Pass(decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt)
