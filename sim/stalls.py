@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.scenario import ReplicaRecord, Result
-from sim.token_gaps import decoding_strides, serving_replica
+from sim.scenario import Result
+from sim.token_gaps import Decoding, decoding_strides, serving_replica
 
 Integers = NDArray[np.int64]
 
@@ -15,19 +15,20 @@ def longest_gaps(result: Result) -> Integers:
     longest = requests.get("stall_ps", np.zeros_like(requests["id"])).copy()
     several = (requests["first_token_ps"] >= 0) & (requests["end_ps"] > requests["first_token_ps"])
     for number, record in enumerate(result.replicas):
+        strides = decoding_strides(result, record, served == number)
         rows = np.flatnonzero(several & (served == number))
         first_ps, end_ps = requests["first_token_ps"][rows], requests["end_ps"][rows]
-        longest[rows] = np.maximum(longest[rows], _longest_between(record, first_ps, end_ps))
+        longest[rows] = np.maximum(longest[rows], _longest_between(strides, first_ps, end_ps))
     return longest
 
 
-def _longest_between(record: ReplicaRecord, first_ps: Integers, end_ps: Integers) -> Integers:
+def _longest_between(strides: Decoding, first_ps: Integers, end_ps: Integers) -> Integers:
     """The longest gap of requests that decode from one instant to another."""
-    strides = decoding_strides(record.strides)
     last = strides.first + strides.growth * (strides.steps - 1)
     begin = np.searchsorted(strides.start, first_ps, "left")
     stop = np.searchsorted(strides.end, end_ps, "right")
-    longest = range_maximum(np.maximum(strides.lead + strides.first, last), begin + 1, stop)
+    onward = strides.first + np.where(strides.waited > 0, strides.lead, 0)
+    longest = range_maximum(np.maximum(onward, last), begin + 1, stop)
     some = np.flatnonzero(begin < stop)
     own = begin[some]
     # the first gap of a request begins with its own first token

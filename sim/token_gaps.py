@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.journal import Columns
 from sim.percentiles import Progressions
 from sim.scenario import ReplicaRecord, Result
 from sim.window import Window, steps_ended, stride_ends
@@ -15,7 +14,11 @@ _Parts = tuple[Integers, Integers, Integers, Integers]
 
 
 class Decoding(NamedTuple):
-    """The strides of one replica in which requests decode, in order of time."""
+    """The strides of one replica in which requests decode, in order of time.
+
+    Before some of them there is a lead, steps of prompts alone: decoding requests wait through it, and enter the stride
+    with a long gap; others enter with a gap of their own, from a token that they got within the lead.
+    """
 
     start: Integers
     end: Integers
@@ -23,16 +26,23 @@ class Decoding(NamedTuple):
     growth: Integers
     steps: Integers
     decodes: Integers
-    lead: Integers  # since the last decoding stride: steps of prompts alone, for which decoding requests wait
+    lead: Integers  # since the end of the last decoding stride
+    waited: Integers  # requests that decode in the stride and waited through its lead
+    entered: Integers  # for each of the others, the number of the stride
+    entry_gap: Integers  # and the gap that its first step ends
 
 
-def decoding_strides(strides: Columns) -> Decoding:
-    """Those that emit tokens one by one."""
+def decoding_strides(result: Result, record: ReplicaRecord, mine: NDArray[np.bool_]) -> Decoding:
+    """Those of a replica that emit tokens one by one; `mine` are the requests it served."""
+    strides = record.strides
     some = strides["decodes"] > 0
     start, end = strides["start_ps"][some], stride_ends(strides)[some]
-    lead = start - (end - np.diff(end, prepend=0))
     first, growth, steps = (strides[name][some] for name in ("first_ps", "growth_ps", "steps"))
-    return Decoding(start, end, first, growth, steps, strides["decodes"][some], lead)
+    decodes, lead = strides["decodes"][some], start - (end - np.diff(end, prepend=0))
+    entered, since = _entries(start, lead, decodes, _fresh_tokens(result, record, mine))
+    waited = decodes - np.bincount(entered, minlength=len(start))
+    entry_gap = start[entered] + first[entered] - since
+    return Decoding(start, end, first, growth, steps, decodes, lead, waited, entered, entry_gap)
 
 
 def token_gaps(result: Result, window: Window) -> Progressions:
@@ -40,7 +50,7 @@ def token_gaps(result: Result, window: Window) -> Progressions:
     served = serving_replica(result)
     parts: list[_Parts] = []
     for number, record in enumerate(result.replicas):
-        parts += _replica_gaps(record, _fresh_tokens(result, record, served == number), window)
+        parts += _replica_gaps(record, decoding_strides(result, record, served == number), window)
     return Progressions.joined(parts)
 
 
@@ -57,23 +67,18 @@ def serving_replica(result: Result) -> Integers:
     return served
 
 
-def _replica_gaps(record: ReplicaRecord, fresh_ps: Integers, window: Window) -> list[_Parts]:
+def _replica_gaps(record: ReplicaRecord, strides: Decoding, window: Window) -> list[_Parts]:
     """Steps in lockstep as progressions; the first step after a lead and resumed requests gap by gap."""
-    strides = decoding_strides(record.strides)
     some = record.strides["decodes"] > 0
     skip = steps_ended(record.strides, window.start_ps)[some]
     until = steps_ended(record.strides, window.end_ps)[some]
     alone = ((strides.lead > 0) & (skip == 0) & (until > 0)).astype(np.int64)
-    ones = np.ones_like(skip)
-    steady = (strides.first + strides.growth * (skip + alone), strides.growth, until - skip - alone, strides.decodes)
-    place, entries = _entries(strides, fresh_ps)
-    own = alone[place] > 0
-    waited = strides.decodes - np.bincount(place, minlength=len(ones))
+    first_left = strides.first + strides.growth * (skip + alone)
     resumed = record.gaps["gap_ps"][window.holds(record.gaps["end_ps"])]
     return [
-        steady,
-        (strides.lead + strides.first, 0 * ones, alone, waited),
-        _each_once(entries[own]),
+        (first_left, strides.growth, until - skip - alone, strides.decodes),
+        (strides.lead + strides.first, np.zeros_like(alone), alone, strides.waited),
+        _each_once(strides.entry_gap[alone[strides.entered] > 0]),
         _each_once(resumed),
     ]
 
@@ -86,18 +91,17 @@ def _fresh_tokens(result: Result, record: ReplicaRecord, mine: NDArray[np.bool_]
     return np.concatenate((first_ps[goes_on], record.gaps["end_ps"]))
 
 
-def _entries(strides: Decoding, fresh_ps: Integers) -> tuple[Integers, Integers]:
-    """The gaps with which requests enter a stride that has a lead: the stride's number and the gap."""
-    place = np.searchsorted(strides.start, fresh_ps, "left")
-    inside = place < len(strides.start)
+def _entries(start: Integers, lead: Integers, decodes: Integers, fresh_ps: Integers) -> tuple[Integers, Integers]:
+    """Who enters a stride with a lead after a token of its own: the stride's number and when that token came."""
+    place = np.searchsorted(start, fresh_ps, "left")
+    inside = place < len(start)
     place, fresh_ps = place[inside], fresh_ps[inside]
     order = np.argsort(place, kind="stable")
     place, fresh_ps = place[order], fresh_ps[order]
     rank = np.arange(len(place)) - np.searchsorted(place, place, "left")
     # no more than decode there: a resumed request may have ended with its token
-    enters = (strides.lead[place] > 0) & (rank < strides.decodes[place])
-    place, fresh_ps = place[enters], fresh_ps[enters]
-    return place, strides.start[place] + strides.first[place] - fresh_ps
+    enters = (lead[place] > 0) & (rank < decodes[place])
+    return place[enters], fresh_ps[enters]
 
 
 def _each_once(gaps: Integers) -> _Parts:
