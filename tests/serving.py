@@ -17,7 +17,7 @@ from sim.cost import StepCost, Stride
 from sim.engine import Deployment, MemoryPlan, Traits
 from sim.hardware import GIB, Gpu, Host, Model
 from sim.journal import REQUEST_COLUMNS
-from sim.scenario import Result, Scenario
+from sim.scenario import Patience, Result, Scenario
 from sim.scheduler import Scheduler
 from sim.simulate import simulate
 from sim.workload import Workload
@@ -33,6 +33,7 @@ needs_own_columns = pytest.mark.skipif(
 
 GPU = Gpu("g", "G", "nvidia", "hbm", 40 * GIB, 1000.0, 100.0)
 HOST = Host("h", "H", 64 * GIB, 100.0, 1.0)
+PATIENT = Patience()
 AMPLE = partial(PagedCache, 100_000)
 MODEL = Model("m", "M", "llama", 10**9, 10**9, 16, 2048, 16, 16, 128, 32000, 8192)
 
@@ -63,12 +64,13 @@ def serve(
     replicas: int = 1,
     seed: int = 0,
     stride_limit: int | None = None,
+    patience: Patience = PATIENT,
 ) -> Result:
     """Play the load against the scheduler."""
     plan = MemoryPlan(0, 0, 0, 0, 8192)
     deployment = Deployment("test", "1", {}, (GPU,), HOST, MODEL, plan, Traits("vllm", "bf16", 16.0), scheduler, cache)
     workload, times = cast(Workload, load), cast(StepCost, cost)
-    return simulate(Scenario(deployment, times, workload, RoundRobin, replicas, seed, stride_limit=stride_limit))
+    return simulate(Scenario(deployment, times, workload, RoundRobin, replicas, seed, patience, stride_limit))
 
 
 @dataclass

@@ -24,7 +24,7 @@ from sim.metrics import PointMetrics, summarise
 from sim.occupancy import presence
 from sim.percentiles import PERCENTS, Progressions, stats_of
 from sim.request import End
-from sim.scenario import ReplicaRecord, Result
+from sim.scenario import Patience, ReplicaRecord, Result
 from sim.slo import SLO_PRESETS, Slo, meets
 from sim.stalls import longest_gaps, range_maximum
 from sim.token_gaps import token_gaps
@@ -344,6 +344,18 @@ def test_requests_never_answered_count_as_attempts_that_failed() -> None:
     metrics = summarise(lost, SLO_PRESETS["chat"])
     assert (metrics.requests, metrics.unanswered, metrics.met) == (3, 1, 2)
     assert (metrics.breaches.ttft, metrics.breaches.finished) == (1, 1)
+
+
+def test_every_attempt_has_one_end_and_only_answered_ones_count_as_served() -> None:
+    load = OpenLoop(Poisson(100), 60, Uniform(1, 200), Uniform(1, 60))
+    patience = Patience(timeout_s=0.6, retries=1, backoff_s=0.1)
+    metrics = summarise(serve(VllmV1(max_num_seqs=4), load, COST, patience=patience), NO_SLO)
+    answered, gone = metrics.outcomes[End.LENGTH], metrics.outcomes[End.TIMED_OUT]
+    assert metrics.requests == answered + gone == metrics.met + metrics.breaches.finished
+    assert 60 < metrics.requests <= 120
+    assert metrics.met == answered > 0
+    assert metrics.e2e is not None
+    assert metrics.e2e.samples == answered
 
 
 # -- several seeds, and the words that go with the numbers

@@ -1,5 +1,6 @@
 """The simulator where queueing theory knows the answer: Little's law, M/D/1, M/M/1, saturation, conservation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -12,11 +13,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from policies.caches.paged import PagedCache
+from policies.caches.reserved import ReservedCache
 from policies.schedulers.fcfs import Fcfs
+from policies.schedulers.orca import Orca
+from policies.schedulers.sarathi import Sarathi
+from policies.schedulers.static_batch import StaticBatch
 from policies.schedulers.vllm_v1 import VllmV1
+from sim.cache import KVCache
 from sim.clock import PS_PER_MS, PS_PER_S
 from sim.metrics import summarise
+from sim.scheduler import Scheduler
 from sim.slo import Slo
+from sim.token_gaps import token_gaps
 from sim.window import Window, emitted_tokens
 from tests.serving import StepTimes, Witness, needs_own_columns, serve
 from workloads.arrivals import Poisson
@@ -135,3 +143,23 @@ def test_tokens_that_came_out_are_the_tokens_of_the_answers(
     result = serve(scheduler, load, StepTimes(cell_ps=1000), partial(PagedCache, blocks), replicas)
     assert len(result.requests["id"]) == 30
     assert emitted_tokens(result, Window(0, result.end_ps)) == result.requests["output_tokens"].sum()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "cache"),
+    [
+        (Fcfs(), partial(PagedCache, 10)),
+        (StaticBatch(max_batch_size=3), partial(ReservedCache, 300, 100)),
+        (StaticBatch(max_batch_size=3, pad_finished=True), partial(ReservedCache, 300, 100)),
+        (Orca(max_batch_size=4), partial(ReservedCache, 300, 100)),
+        (Sarathi(chunk_size=32, max_num_seqs=4), partial(PagedCache, 10)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Scheduler) else "",
+)
+def test_no_policy_makes_or_loses_a_token(scheduler: Scheduler, cache: Callable[[], KVCache]) -> None:
+    load = ClosedLoop(7, 60, Uniform(1, 60), Uniform(1, 40))
+    result = serve(scheduler, load, StepTimes(cell_ps=1000), cache)
+    tokens = result.requests["output_tokens"]
+    everything = Window(0, result.end_ps)
+    assert emitted_tokens(result, everything) == tokens.sum()
+    assert token_gaps(result, everything).count == (tokens - 1).sum()
