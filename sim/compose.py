@@ -33,6 +33,7 @@ from workloads.users import ClosedLoop
 DEFAULT_MODEL = "llama-3.1-8b"
 PCIE5_GBS = 30.0  # one way; no PCIe 4 card reaches it
 PROFILE = "datasheet"
+BLOCK_SIZE = 16  # tokens, for paged policies on engines without blocks
 LONGEST_SHARE = 0.999
 LENGTH_DRAWS = 20_000
 SLO_FIELDS = [field.name for field in fields(Slo)]
@@ -233,16 +234,18 @@ def _policy_text(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _cache_for(kind: type[Any], deployment: Deployment) -> Callable[[], KVCache]:
-    """The engine's own cache if the policy can work with it, or one of the policy's kind and the same size."""
+    """The engine's own cache for its own policy; for another the plain cache it works with, of the same size."""
     from policies.caches.paged import PagedCache
     from policies.caches.reserved import ReservedCache
 
-    wanted = get_type_hints(kind).get("cache", KVCache)
-    memory = deployment.memory
-    if wanted is ReservedCache and not isinstance(deployment.cache(), ReservedCache):
+    wanted, memory = get_type_hints(kind).get("cache"), deployment.memory
+    if kind is type(deployment.scheduler):
+        return deployment.cache
+    if wanted is ReservedCache:
         return partial(ReservedCache, memory.kv_tokens, min(memory.context, memory.kv_tokens))
-    if wanted is PagedCache and not isinstance(deployment.cache(), PagedCache):
-        return partial(PagedCache, memory.kv_tokens // 16 + 1)
+    if wanted is PagedCache:
+        block_size = deployment.options.get("block_size", BLOCK_SIZE)
+        return partial(PagedCache, memory.kv_tokens // block_size + 1, block_size)
     return deployment.cache
 
 

@@ -77,16 +77,27 @@ def write(document: Document, outputs: Sequence[Output]) -> None:
 
 
 def _write_file(document: Document, output: Output) -> str | None:
-    """Write beside the place and move there, so that no half of a file is ever seen; what went wrong, if something."""
+    """Write one file; what went wrong, if something did."""
     assert output.path is not None
-    beside = output.path.with_name(f".{output.path.name}.{os.getpid()}.part")
+    text = FORMATS[output.kind](document)
     try:
-        beside.write_text(FORMATS[output.kind](document), encoding="utf-8")
-        beside.replace(output.path)
+        if output.path.exists() and not output.path.is_file():  # a pipe or a device
+            output.path.write_text(text, encoding="utf-8")
+        else:
+            _replace(output.path, text)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         return f"cannot write {output.path}: {error.strerror or error}"
     return None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the place and move there, so that nobody ever sees half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _rescue(document: Document) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from sim import compose
 from sim.capacity import passes
 from sim.cli.flags import Flags
-from sim.cli.variants import Prepared, prepare
+from sim.cli.variants import Prepared, asked_variants, prepare
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, UsageError
 from sim.metrics import PointMetrics, summarise
@@ -106,7 +106,9 @@ def scenario_table(study: Study) -> dict[str, Any]:
     table |= {"slo": slo_text(study.slo)}
     if deployed is not None:
         table |= {"gpu": deployed.gpus[0].id, "model": deployed.model.id, "host": deployed.host.id}
-    return table | {name: True if text is None else compose.option_value(text) for name, text in flags.engine_options}
+    for variant in asked_variants(flags):
+        table |= {name.replace("_", "-"): value for name, value in variant.options.items()}
+    return table
 
 
 SCENARIO_FLAGS = (

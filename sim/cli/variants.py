@@ -43,14 +43,19 @@ class Prepared:
 
 def prepare(flags: Flags, longest_tokens: int) -> list[Prepared]:
     """Every row that the flags ask for; by default each engine as installed, and tuned where slots are static."""
-    variants = [_variant(flags, name) for name in flags.engine or DEFAULT_ENGINES]
-    variants = _with_options(variants, flags.engine_options)
-    if len({variant.id for variant in variants}) < len(variants):
-        raise UsageError("--engine names the same engine twice: add a version, as ollama@0.12")
+    variants = asked_variants(flags)
     rows = [_deployed(variant, explicit=bool(flags.engine)) for variant in variants]
     if not flags.engine:
         rows += [row for variant in variants if (row := tuned(variant, longest_tokens, compose.deploy))]
     return sorted(rows, key=lambda row: [variant.engine for variant in variants].index(row.variant.engine))
+
+
+def asked_variants(flags: Flags) -> list[Variant]:
+    """The engines that the flags name, with the options they give them."""
+    variants = [_variant(flags, name) for name in flags.engine or DEFAULT_ENGINES]
+    if len({variant.id for variant in variants}) < len(variants):
+        raise UsageError("--engine names the same engine twice: add a version, as ollama@0.12")
+    return _with_options(variants, flags.engine_options)
 
 
 def _variant(flags: Flags, text: str) -> Variant:
