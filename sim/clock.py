@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 from typing import cast
 
-from simpy import Environment, Event, Timeout
+from simpy import Environment, Event
 from simpy.events import EventPriority
 
 PS_PER_S = 10**12
 PS_PER_MS = 10**9
 PS_PER_US = 10**6
+
+_LAST = cast(EventPriority, 1 << 30)
 
 
 def ps(seconds: float) -> int:
@@ -24,32 +26,40 @@ def seconds(picoseconds: int) -> float:
     return picoseconds / PS_PER_S
 
 
+class Call(Event):
+    """An event that calls one function when its time has come."""
+
+    def __init__(self, clock: "Clock", callback: Callable[[Event], None]) -> None:
+        self.env = clock
+        self.callbacks = [callback]
+        self._value = None
+        self._ok = True
+        self._defused = False
+
+
 class Clock(Environment):
     """SimPy's environment, counting whole picoseconds.
 
-    Of what happens at one instant, decisions come last: whoever arrives or ends at that instant is taken into account.
+    At one instant, arrivals come first, then the ends of steps by the number of their replica, then decisions:
+    whoever arrives or ends at that instant is taken into account, whatever was planned first.
     """
 
     _now: int
-    _last = cast(EventPriority, 2)  # after SimPy's own urgent (0) and normal (1)
 
     @property
     def now(self) -> int:
         """The present instant in picoseconds."""
         return self._now
 
-    def call_in(self, delay_ps: int, callback: Callable[[Event], None]) -> Event:
+    def call_in(self, delay_ps: int, callback: Callable[[Event], None], rank: int = 1) -> Event:
         """Have the callback called after a while; the event identifies the call."""
-        event = Timeout(self, delay_ps)
-        event.callbacks.append(callback)
+        event = Call(self, callback)
+        self.schedule(event, cast(EventPriority, rank), delay_ps)
         return event
 
     def call_last(self, callback: Callable[[Event], None]) -> None:
         """Have the callback called at this instant, after everything else of this instant."""
-        event = Event(self)
-        event._ok, event._value = True, None
-        event.callbacks.append(callback)
-        self.schedule(event, self._last)
+        self.schedule(Call(self, callback), _LAST)
 
     def is_last(self) -> bool:
         """Whether nothing else happens at this instant."""

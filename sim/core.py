@@ -26,7 +26,7 @@ class Core:
             request.end = End.REJECTED
             return False
         bound = scheduler.output_bound(request)
-        if bound is not None and bound < request.output_tokens:
+        if bound < request.output_tokens:
             request.output_tokens = bound
             request.stops_by_length = True
         scheduler.submit(request)

@@ -41,7 +41,10 @@ class Stride(NamedTuple):
 class StepCost(Protocol):
     """Turns batches into time."""
 
-    trust: str  # measured, interpolated, extrapolated or datasheet
+    @property
+    def trust(self) -> str:
+        """How far the times can be relied on: measured, interpolated, extrapolated or datasheet."""
+        ...
 
     def stride(self, batch: Batch) -> Stride:
         """The durations of the batch and of its repetitions."""

@@ -31,6 +31,7 @@ class Replica:
         journal: Journal,
         ended: Callable[[Request], None],
         stride_limit: int | None = None,
+        number: int = 0,
     ) -> None:
         self.env = env
         self.core = core
@@ -38,6 +39,7 @@ class Replica:
         self._record = journal.strides.append
         self._stride_of = cost.stride
         self._tell_ended = ended
+        self._rank = 2 + number
         self._stride_limit = stride_limit  # 1 takes every step by itself; the results are the same
         self._pipelined = core.scheduler.pipelined
         self._inbox: list[tuple[Request, End | None]] = []  # came after the next step was decided
@@ -54,7 +56,8 @@ class Replica:
 
     def submit(self, request: Request) -> None:
         """A request reaches the engine now."""
-        if self._pipelined and self._batch is not None and not self._heard_in_time():
+        late = self._pipelined and self._batch is not None and not self._heard_in_time()
+        if late and not self.core.scheduler.refuses(request):
             self._inbox.append((request, None))
         else:
             self._deliver(request)
@@ -96,7 +99,7 @@ class Replica:
             steps = steps + 1 if elapsed else 1
         if steps < self._steps:
             self._steps = steps
-            self._end_event = self.env.call_in(self._stride.total(steps) - elapsed, self._ended)
+            self._end_event = self.env.call_in(self._stride.total(steps) - elapsed, self._ended, self._rank)
 
     # -- the loop: decide, run, complete
 
@@ -124,7 +127,7 @@ class Replica:
             steps = min(steps, self._stride_limit)
         self._batch, self._stride, self._steps = batch, stride, steps
         self._start_ps = self.env._now
-        self._end_event = self.env.call_in(stride.total(steps), self._ended)
+        self._end_event = self.env.call_in(stride.total(steps), self._ended, self._rank)
 
     def _ended(self, event: Event) -> None:
         """The stride is over: results come out, and the next decision is due."""

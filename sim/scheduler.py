@@ -1,7 +1,6 @@
 """How an engine decides what runs next. A policy talks to the cache; it touches neither clock nor randomness."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 from sim.batch import Batch
 from sim.cache import KVCache
@@ -12,7 +11,7 @@ from sim.request import Request
 class Scheduler(ABC):
     """One policy. Its dataclass fields are its options; `bind` gives it a cache and fresh queues."""
 
-    clairvoyant: ClassVar[bool] = False  # reads the true output length; reports say so
+    clairvoyant = False  # reads the true output length; reports say so
     pipelined = False  # decides step k+1 before the results of step k are known
 
     cache: KVCache
@@ -57,9 +56,9 @@ class Scheduler(ABC):
         """Whether the request can never be served and is answered with an error at once."""
         return False
 
-    def output_bound(self, request: Request) -> int | None:
-        """The most tokens the context lets the request produce; None without a bound."""
-        return None
+    def output_bound(self, request: Request) -> int:
+        """The most tokens that the client's limit and the context let the request produce."""
+        return request.limit
 
     def repeat(self, steps: int) -> None:
         """The last decision was taken `steps` more times, word for word."""

@@ -27,12 +27,12 @@ def simulate(scenario: Scenario) -> Result:
 class _Server:
     """One replica and what stands before it."""
 
-    def __init__(self, run: "_Run") -> None:
+    def __init__(self, run: "_Run", number: int) -> None:
         scenario = run.scenario
         self.journal = Journal()
         self.core = scenario.deployment.core()
         self.replica = Replica(
-            run.env, self.core, scenario.cost, self.journal, self._ended, stride_limit=scenario.stride_limit
+            run.env, self.core, scenario.cost, self.journal, self._ended, scenario.stride_limit, number
         )
         self._run = run
         door = scenario.deployment.door
@@ -84,7 +84,7 @@ class _Run:
         self.env = Clock()
         self.log = RequestLog()
         self.sent = 0
-        self.servers = [_Server(self) for _ in range(scenario.replicas)]
+        self.servers = [_Server(self, number) for number in range(scenario.replicas)]
         self._router = scenario.router()
         self._where: dict[Request, _Server] = {}
         self._tracks = scenario.replicas > 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from sim.clock import Clock
 from sim.request import Request
 

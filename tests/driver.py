@@ -151,7 +151,8 @@ class Run:
         self.router = router
         self.journals = [Journal() for _ in range(replicas)]
         self.replicas = [
-            Replica(self.env, core(), cost, journal, self._ended, stride_limit) for journal in self.journals
+            Replica(self.env, core(), cost, journal, self._ended, stride_limit, number)
+            for number, journal in enumerate(self.journals)
         ]
         self.routes: list[int] = []
         self.users: list[Iterator[Ask]] = []
