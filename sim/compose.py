@@ -108,15 +108,16 @@ def _is_scheduler(kind: type[Any]) -> bool:
 
 
 def _policy_class(folder: str, word: str, name: str, fits: Callable[[type[Any]], bool]) -> Any:
-    """The one class of that sort in the file of that name."""
+    """The class that gives the file of that name its name, or is the only one of its sort in it."""
     if ":" in name:
         return outside(name)
     stem = module_names(folder).get(fold(name))
     found = _classes(folder, stem, fits) if stem else []
-    if len(found) != 1:
+    namesakes = [kind for kind in found if fold(kind.__name__) == fold(name)]
+    if len(namesakes or found) != 1:
         known = [known for known in module_names(folder).values() if _classes(folder, known, fits)]
         raise UnknownName(word, name, known)
-    return found[0]
+    return (namesakes or found)[0]
 
 
 def _classes(folder: str, stem: str, fits: Callable[[type[Any]], bool]) -> list[type[Any]]:
@@ -238,12 +239,12 @@ def _cache_for(kind: type[Any], deployment: Deployment) -> Callable[[], KVCache]
     from policies.caches.paged import PagedCache
     from policies.caches.reserved import ReservedCache
 
-    wanted, memory = get_type_hints(kind).get("cache"), deployment.memory
+    wanted, memory = get_type_hints(kind)["cache"], deployment.memory
     if kind is type(deployment.scheduler):
         return deployment.cache
     if wanted is ReservedCache:
         return partial(ReservedCache, memory.kv_tokens, min(memory.context, memory.kv_tokens))
-    if wanted is PagedCache:
+    if wanted in (PagedCache, KVCache):
         block_size = deployment.options.get("block_size", BLOCK_SIZE)
         return partial(PagedCache, memory.kv_tokens // block_size + 1, block_size)
     return deployment.cache

@@ -1,0 +1,214 @@
+"""Sweeps find the same bracket wherever they begin, give results in the order asked, and keep what is done."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim import compose
+from sim.capacity import Bracket, bracket, next_users, passes, roundest_between
+from sim.errors import UsageError
+from sim.merging import merge
+from sim.metrics import PointMetrics, summarise
+from sim.request import End
+from sim.scenario import Scenario
+from sim.simulate import simulate
+from sim.sweep import Findings, Key, Plan, Progress, Runner, sweep
+from sim.variant import Demand, Variant, closed_budget, open_budget
+from workloads.units import parse_users
+
+VLLM = Variant("vllm", "vllm", "a100-40g-sxm", "llama-3.1-8b")
+CHAT = compose.traffic(Demand(prompt_tokens="uniform:20,200", output_tokens="uniform:5,40", requests=40))
+SLO = compose.slo("chat")
+MEASURE = partial(summarise, slo=SLO)
+
+
+def scenarios(options: dict[str, int] | None = None) -> Callable[[str, int | None, int], Scenario]:
+    variant = replace(VLLM, options=options or {})
+    deployment = compose.deploy(variant)
+    return lambda _, users, seed: compose.scenario(variant, deployment, CHAT, users, seed)
+
+
+# -- the bracket
+
+
+@given(st.integers(0, 500), st.integers(2, 500))
+def test_bisection_visits_a_load_strictly_between(low: int, width: int) -> None:
+    high = low + width
+    middle = roundest_between(low, high)
+    assert low < middle < high
+    zeros = (middle & -middle).bit_length()
+    assert all((other & -other).bit_length() < zeros for other in range(low + 1, high) if other != middle)
+
+
+def searched(grid: tuple[int, ...], capacity: int) -> Bracket:
+    """The bracket of a system that carries exactly `capacity`, found from a grid."""
+    verdicts = {users: users <= capacity for users in grid}
+    while (users := next_users(bracket(verdicts))) is not None:
+        assert users not in verdicts
+        verdicts[users] = users <= capacity
+    return bracket(verdicts)
+
+
+@given(st.integers(0, 127), st.integers(7, 10))
+def test_a_longer_sweep_does_not_move_the_bracket(capacity: int, doublings: int) -> None:
+    found = searched(parse_users("1..128"), capacity)
+    assert searched(parse_users(f"1..{2**doublings}"), capacity) == found
+    assert found.failing is not None
+    assert found.passing <= capacity < found.failing
+    assert found.failing - found.passing <= max(1, 0.08 * found.passing)
+
+
+@given(st.integers(1, 100), st.integers(0, 300))
+def test_the_bracket_holds_the_capacity_from_any_grid(first: int, capacity: int) -> None:
+    found = searched(parse_users(f"{first}..400"), capacity)
+    assert found.failing is not None
+    assert found.passing <= capacity < found.failing
+    assert found.narrow
+
+
+@given(st.dictionaries(st.integers(1, 40), st.booleans(), max_size=12))
+def test_nothing_below_the_bracket_fails(verdicts: dict[int, bool]) -> None:
+    found = bracket(verdicts)
+    assert all(verdicts[users] for users in verdicts if users <= found.passing)
+    assert found.failing is None or not verdicts[found.failing]
+    assert found.passing == 0 or found.passing in verdicts
+
+
+def test_a_sweep_in_which_nothing_fails_has_no_upper_end() -> None:
+    assert bracket({1: True, 2: True}) == Bracket(2, None)
+    assert next_users(Bracket(2, None)) is None
+
+
+def test_a_load_passes_by_the_mean_of_its_seeds_and_no_answer_counts_as_none_served() -> None:
+    assert passes([1.0, 0.9])
+    assert not passes([1.0, 0.89])
+    assert not passes([1.0, None])
+
+
+# -- running
+
+
+def run_all(processes: int) -> list[tuple[Key, PointMetrics]]:
+    make = scenarios()
+    plan = Plan(("vllm",), (1, 40, 2), (0, 1), make, refine=False)
+    runner = Runner(MEASURE, processes)
+    return list(runner.run([run for users in plan.users for run in plan.runs(Key("vllm", users))]))
+
+
+def test_several_processes_give_the_same_results_in_the_order_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = run_all(1)
+    monkeypatch.setattr("sim.sweep.WORTH_PROCESSES", 0)
+    assert run_all(2) == alone
+    assert [key.users for key, _ in alone] == [1, 1, 40, 40, 2, 2]
+
+
+def test_a_sweep_refines_until_the_bracket_is_narrow() -> None:
+    plan = Plan(("vllm",), parse_users("1..64"), (0,), scenarios({"max_num_seqs": 4}), refine=True)
+    strict = partial(summarise, slo=compose.slo("ttft=60ms"))
+    findings = sweep(plan, Runner(strict), kept)
+    found = bracket({users: kept(seeds) for users, seeds in findings.of("vllm").items()})
+    assert set(plan.users) < set(findings.of("vllm"))
+    assert found.narrow
+    assert 4 <= found.passing < 32
+
+
+def kept(seeds: list[PointMetrics]) -> bool:
+    return passes([point.attainment for point in seeds])
+
+
+def test_a_listed_sweep_visits_what_is_listed_and_no_more() -> None:
+    plan = Plan(("vllm",), (1, 8, 64), (0,), scenarios({"max_num_seqs": 4}), refine=False)
+    assert list(sweep(plan, Runner(MEASURE), kept).of("vllm")) == [1, 8, 64]
+
+
+def test_progress_counts_every_run_and_never_more_than_are_planned() -> None:
+    steps: list[Progress] = []
+    plan = Plan(("vllm",), (1, 2), (0, 1, 2), scenarios(), refine=False)
+    sweep(plan, Runner(MEASURE, report=steps.append), kept)
+    assert [(step.done, step.planned) for step in steps] == [(done, 6) for done in range(1, 7)]
+    assert steps[-1].doing == Key("vllm", 2)
+
+
+@pytest.mark.parametrize("stop", range(1, 7))
+def test_an_interrupted_sweep_keeps_exactly_the_points_with_all_their_seeds(stop: int) -> None:
+    def interrupt(step: Progress) -> None:
+        if step.done == stop:
+            raise KeyboardInterrupt
+
+    plan = Plan(("vllm",), (1, 2, 3), (0, 1), scenarios(), refine=False)
+    findings: Findings[PointMetrics] = sweep(plan, Runner(MEASURE, report=interrupt), kept)
+    assert findings.interrupted
+    assert list(findings.of("vllm")) == [1, 2, 3][: (stop - 1) // 2]
+    assert all(len(seeds) == 2 for seeds in findings.points.values())
+
+
+# -- what a point costs
+
+
+@given(st.integers(1, 100_000), st.none() | st.integers(1, 10_000))
+def test_every_user_warms_up_and_is_measured_unless_told_otherwise(users: int, asked: int | None) -> None:
+    budget = closed_budget(users, asked)
+    assert budget.warmup == 2 * users
+    assert budget.measured == asked or budget.measured >= max(200, 8 * users)
+    assert budget.total == budget.warmup + budget.measured + budget.cooldown
+
+
+@given(st.floats(0.001, 1000), st.none() | st.integers(1, 10_000))
+def test_an_open_loop_is_watched_for_two_minutes_at_least(rate: float, asked: int | None) -> None:
+    budget = open_budget(rate, asked)
+    assert budget.measured == asked or budget.measured >= max(1000, round(120 * rate))
+    assert budget.total > budget.measured
+
+
+# -- names to objects
+
+
+def test_the_context_asked_for_holds_all_but_one_request_in_a_thousand() -> None:
+    assert compose.traffic(Demand(prompt_tokens="100", output_tokens="28")).longest_tokens() == 128
+    uniform = compose.traffic(Demand(prompt_tokens="uniform:1,1000", output_tokens="1"))
+    assert 990 <= uniform.longest_tokens() <= 1001
+
+
+@pytest.mark.parametrize("spelling", ["vllm", "vLLM", "V-LLM", "v.l_lm"])
+def test_names_ignore_case_dots_dashes_and_underscores(spelling: str) -> None:
+    assert compose.engine_name(spelling) == "vllm"
+
+
+@pytest.mark.parametrize("name", ["fcfs", "vllm_v1", "sarathi", "orca", "sjf", "static_batch"])
+def test_a_policy_runs_on_another_engines_memory(name: str) -> None:
+    deployment = compose.deploy(replace(VLLM, scheduler=name))
+    result = simulate(compose.scenario(VLLM, deployment, CHAT, 4, 0))
+    ends = MEASURE(result).outcomes
+    assert ends[End.FINISHED] + ends[End.LENGTH] == 40
+
+
+@pytest.mark.parametrize("name", ["llama_slots", "ollama_runner"])
+def test_a_policy_that_needs_another_kind_of_memory_says_so(name: str) -> None:
+    with pytest.raises(UsageError, match=f"'{name}' does not go with vllm"):
+        compose.deploy(replace(VLLM, scheduler=name))
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("my_policy", None)
+
+
+def test_a_policy_of_the_users_own_is_found_beside_his_files(beside: Path) -> None:
+    code = "from policies.schedulers.fcfs import Fcfs\n\nclass Mine(Fcfs):\n    pass\n"
+    (beside / "my_policy.py").write_text(code, encoding="utf-8")
+    deployment = compose.deploy(replace(VLLM, scheduler="my_policy:Mine"))
+    assert type(deployment.scheduler).__name__ == "Mine"
+
+
+def test_one_seed_merged_is_itself() -> None:
+    ((_, point),) = Runner(MEASURE).run(Plan(("vllm",), (2,), (0,), scenarios(), refine=False).runs(Key("vllm", 2)))
+    merged = merge([point])
+    assert merged.value == merged.low == merged.high == point
