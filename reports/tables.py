@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.document import Cliff, Distribution, Document, Point, VariantRow, to_json
+from reports.schema import encode
 
 WIDTH = 100
 THIN_P99_SAMPLES = 1000  # with fewer, less than ten lie beyond the 99th percentile
@@ -103,15 +104,23 @@ def _nature(row: VariantRow) -> str:
 
 
 def _carried(cliff: Cliff) -> str:
-    people = f", about {cliff.people} people pausing 20 s between messages" if cliff.people is not None else ""
-    if cliff.capacity_users is None:
-        return "nothing measured"
     if cliff.status == "not_reached":
-        return f"carries {cliff.capacity_users} at once and more{people}: no tested load breaks the SLO"
-    broken = f"at {cliff.first_failing_users} {cliff.breached.upper() if cliff.breached else 'the SLO'} breaks"
-    if cliff.status == "none":
-        return f"does not carry a single user within the SLO: {broken}"
-    return f"carries {cliff.capacity_users} at once{people}; {broken}"
+        return f"carries {cliff.capacity_users} at once and more{_people(cliff)}: no tested load breaks the SLO"
+    if cliff.first_failing_users is None:
+        return "nothing measured"
+    broken = cliff.breached.upper() if cliff.breached else "the SLO"
+    if cliff.capacity_users is None:
+        return f"carries fewer than {cliff.first_failing_users}: there {broken} breaks"
+    if cliff.capacity_users == 0:
+        return f"does not carry a single user within the SLO: {broken} breaks"
+    return f"carries {cliff.capacity_users} at once{_people(cliff)}; at {cliff.first_failing_users} {broken} breaks"
+
+
+def _people(cliff: Cliff) -> str:
+    """Streams kept in flight as the number of people behind them."""
+    if cliff.people is None or cliff.people == cliff.capacity_users:
+        return ""
+    return f", about {cliff.people} people pausing 20 s between messages"
 
 
 def _wrapped(text: str, indent: str = "    ") -> str:
@@ -193,6 +202,43 @@ def markdown(document: Document) -> str:
 
 def _pipes(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def details(document: Document) -> list[Table]:
+    """Every point's latencies in full, and where its time to the first token went."""
+    return [table for point in document.points for table in (_latencies(point), _breakdown(point))]
+
+
+def _latencies(point: Point) -> Table:
+    spreads = {
+        "TTFT": point.ttft_ms,
+        "TPOT": point.tpot_ms,
+        "ITL": point.itl_ms,
+        "stall": point.stall_ms,
+        "E2E": point.e2e_ms,
+    }
+    rows = tuple(
+        (
+            name,
+            *(duration(value) for value in (each.mean, each.p50, each.p90, each.p95)),
+            _p99(each),
+            f"{each.samples:,}",
+        )
+        for name, each in spreads.items()
+    )
+    ends = {**flat(encode(point.outcomes)), "preemptions": point.preemptions}
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ends.items() if count)
+    title = f"{point.variant} at {COLUMNS['users'](point)}: {point.requests} requests: {told}"
+    return Table(title, ("", "mean", "p50", "p90", "p95", "p99", "samples"), rows)
+
+
+def _breakdown(point: Point) -> Table:
+    parts = encode(point.ttft_breakdown_ms)
+    return Table(
+        "Mean TTFT by what it was spent on",
+        tuple(name.replace("_", " ") for name in parts),
+        (tuple(map(duration, parts.values())),),
+    )
 
 
 # -- for programs

@@ -385,3 +385,34 @@ def test_a_reader_that_leaves_early_causes_no_noise() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+# -- one load in detail, and verdicts
+
+
+def test_run_shows_what_the_first_token_waited_for_and_how_the_run_went_on() -> None:
+    text = simctl("run", "--gpu", "a100-40g", *QUICK, "--users", "3").stdout
+    assert "Mean TTFT by what it was spent on" in text
+    assert "vllm, closed:3, seed 0, from start to end" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "capacity"),
+    [
+        (["--users", "1..4"], "carries 4 at once and more", 4),
+        (["--users", "1..8", "--slo", "ttft=1ms"], "does not carry a single user within the SLO: TTFT breaks", 0),
+        (["--users", "8", "--slo", "tpot=1ms"], "carries fewer than 8: there TPOT breaks", None),
+        (["--users", "1..64", "--max-num-seqs", "2", "--slo", "ttft=300ms"], "at once", "found"),
+    ],
+)
+def test_the_verdict_says_what_was_found_and_no_more(words: list[str], said: str, capacity: int | str | None) -> None:
+    text, cliff = simctl(*SWEEP, *words).stdout, results(*SWEEP, *words)["cliffs"][0]
+    assert said in " ".join(text.split())
+    if capacity == "found":
+        assert cliff["capacity_users"] < cliff["first_failing_users"]
+        assert cliff["breached"] == "ttft"
+    else:
+        assert cliff["capacity_users"] == capacity
+    unknown = ("low", "high", "cliff", "stability_rate", "memory_cliff_slots", "cause", "knob", "counterfactual")
+    assert [cliff[name] for name in unknown] == [None] * len(unknown)

@@ -171,7 +171,7 @@ def _cliff(study: Study, row: Prepared, findings: Findings[PointMetrics]) -> Cli
     return Cliff(
         variant=row.variant.id,
         status=status,
-        capacity_users=found.passing if points else None,
+        capacity_users=found.passing if found.passing or found.failing == 1 else None,
         first_failing_users=found.failing,
         low=None,
         high=None,

@@ -1,11 +1,18 @@
 """`simctl sweep`: how many users each variant carries."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sim.cli.engine_options import EngineCommand
 from sim.cli.flags import read, shared
+
+if TYPE_CHECKING:
+    from reports.document import Document
+    from sim.cli.study import Study
+
+    Details = Callable[[Study, Document], str]
 
 INTERRUPTED = 130
 
@@ -14,11 +21,11 @@ INTERRUPTED = 130
 @shared(users="1..128", seeds=3)
 def command(**flags: Any) -> int:
     """How many users each engine carries: verdict, table, results."""
-    return conduct(**flags)
+    return conduct(flags)
 
 
-def conduct(**flags: Any) -> int:
-    """Resolve, run, report; the exit code."""
+def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
+    """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
     from sim.cli import outputs, plan, results, terminal
     from sim.cli.study import mean_passes, study
     from sim.sweep import Findings, sweep
@@ -37,5 +44,7 @@ def conduct(**flags: Any) -> int:
     found = results.document(resolved, findings)
     terminal.warn(found.warnings, quiet=asked.quiet)
     outputs.write(found, places)
+    if details is not None and outputs.Output("table", None) in places:
+        click.echo(details(resolved, found), nl=False)
     resolved.require_one()
     return INTERRUPTED if findings.interrupted else 0
