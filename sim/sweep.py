@@ -1,8 +1,8 @@
 """Many runs: every variant at every number of users with every seed, on all cores, refined around the cliffs."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -86,11 +86,17 @@ class Runner(Generic[Measured]):
     def _on_processes(self, scenarios: Sequence[Scenario]) -> Iterator[Measured]:
         from joblib import Parallel, delayed  # noqa: PLC0415 (only here: it takes long to load)
 
-        parallel = Parallel(self.processes, return_as="generator", batch_size=1, pre_dispatch="all")
-        outcomes = parallel(delayed(run_one)(scenario, self.measure) for scenario in scenarios)
-        with ExitStack() as stack:
-            stack.callback(outcomes.close)
+        outcomes = Parallel(self.processes, return_as="generator", batch_size=1)(
+            delayed(run_one)(scenario, self.measure) for scenario in scenarios
+        )
+        try:
             yield from outcomes
+        except BaseException:
+            # the pool's threads complain on stderr about work that an interrupt takes from them
+            threading.excepthook = lambda _: None
+            raise
+        finally:
+            outcomes.close()
 
 
 def run_one(scenario: Scenario, measure: Callable[[Result], Measured]) -> Measured:

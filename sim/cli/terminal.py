@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from reports import tables
@@ -25,19 +23,14 @@ def show(document: Document) -> None:
         style = {"found": "green", "not_reached": "green", "none": "red"}.get(statuses.get(row.id, ""), "")
         console.print(Text(tables.verdict(document, row), style="yellow" if row.status != "ok" else style))
     for table in tables.tables(document):
+        title, header, *rows = tables.aligned(table).splitlines()
         console.print()
-        console.print(_rich(table))
+        console.print(Text(title, style="bold"))
+        console.print(Text(header, style="bold cyan"))
+        for row in rows:
+            console.print(Text(row))
     for note in tables.notes(document):
-        console.print(Text(note, style="dim"))
-
-
-def _rich(table: tables.Table) -> RichTable:
-    drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in table.header:
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for row in table.rows:
-        drawn.add_row(*row)
-    return drawn
+        console.print(Text(f"\n{note}", style="dim"))
 
 
 @contextmanager
