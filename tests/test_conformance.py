@@ -12,13 +12,15 @@ from tests.conformance import Replay, first_difference, load, log_files, main
 
 LOGS = Path(__file__).parent / "data" / "vllm-scheduler"
 FILES = sorted(LOGS.glob("*.json.gz"))
+RANDOM = sorted((LOGS.parent / "vllm-scheduler-random").glob("*.json.gz"))
 
 
 def test_all_recorded_workloads_are_here() -> None:
     assert len(FILES) == 24
+    assert len(RANDOM) == 33
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.split(".")[0])
+@pytest.mark.parametrize("path", FILES + RANDOM, ids=lambda path: path.name.split(".")[0])
 def test_every_step_equals_the_real_schedulers(path: Path) -> None:
     assert first_difference(load(path)) is None
 

@@ -64,8 +64,8 @@ class PagedCache:
         self._own_tokens[request] = tokens
         return True
 
-    def release(self, request: Request) -> None:
-        """Verb: give up every block."""
+    def release(self, request: Request, unsettled: int = 0) -> None:
+        """Verb: give up every block; the content of the last `unsettled` tokens is not known yet."""
         base = self._joined.pop(request, None)
         if base is None:
             held = self._held.pop(request, 0)
@@ -78,7 +78,7 @@ class PagedCache:
             if request in self._granted:
                 self._granted.remove(request)
                 held += 1
-        self._give_back(request, held, tokens)
+        self._give_back(request, held, tokens - unsettled)
 
     # -- requests in lockstep
 

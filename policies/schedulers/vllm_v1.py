@@ -47,6 +47,7 @@ class VllmV1(Scheduler):
         self._ranked: list[tuple[int, int, int, Request]] = []  # the waiting queue of the priority policy
         self.running: dict[Request, None] = {}  # in order of admission
         self.partial: list[Request] = []  # running but not in lockstep: prompts under way, decodes left out
+        self._prefilled: list[Request] = []  # their prompts ended with the step decided last
         self._admissions = 0
         self._spare = int(self.watermark * cache.num_blocks)
 
@@ -85,15 +86,12 @@ class VllmV1(Scheduler):
 
     def finish(self, request: Request) -> None:
         """Free the blocks and the place; a request preempted with its last token under way only leaves the queue."""
-        if request in self.running:
-            del self.running[request]
-            if request.lockstep:
-                self.decoding.leave(request)
-            elif request in self.partial:
-                self.partial.remove(request)
-            self.cache.release(request)
-        else:
+        if request not in self.running:
             self._drop_waiting(request)
+        elif request.lockstep and self.pipelined:  # it stopped by itself, with a row too many under way
+            self._let_go(request, 1)
+        else:
+            self._let_go(request, 0)
 
     def abort(self, request: Request) -> None:
         """A client's disconnect frees what the request holds."""
@@ -113,6 +111,8 @@ class VllmV1(Scheduler):
         decodes, cells = decoding.count, decoding.context + decoding.count
         cache.advance(1)
         decoding.advance(1)
+        if self._prefilled:
+            self._prefilled = []
         for piece in pieces:
             self._settle(piece)
         if not preempted and budget > 0 and (self.waiting or self._ranked):
@@ -167,6 +167,7 @@ class VllmV1(Scheduler):
                 self.partial.remove(request)
             self.decoding.join(request, context)
             self.cache.join(request, context)
+            self._prefilled.append(request)
         else:
             request.computed = context
             if piece.kind != "running":
@@ -219,18 +220,23 @@ class VllmV1(Scheduler):
 
     def preempt(self, request: Request) -> None:
         """Recompute later: free all blocks, forget the progress, go back to the front of the queue."""
-        del self.running[request]
-        if request.lockstep:
-            self.decoding.leave(request)
-        elif request in self.partial:
-            self.partial.remove(request)
-        self.cache.release(request)
+        sampling = self.pipelined and request not in self.partial and request not in self._prefilled
+        self._let_go(request, int(sampling))
         request.computed = 0
         request.preemptions += 1
         if self.policy == "priority":
             heappush(self._ranked, (*_rank(request), request))
         else:
             self.waiting.appendleft(request)
+
+    def _let_go(self, request: Request, unsettled: int) -> None:
+        """Take the request out of the batch and the memory."""
+        del self.running[request]
+        if request.lockstep:
+            self.decoding.leave(request)
+        elif request in self.partial:
+            self.partial.remove(request)
+        self.cache.release(request, unsettled)
 
     def queue(self) -> list[Request]:
         """The waiting requests, front first."""
