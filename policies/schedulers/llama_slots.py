@@ -45,7 +45,7 @@ class LlamaSlots(Scheduler):
         self.deferred: deque[Request] = deque()  # found no slot; each release moves one to the queue's front
         self.idle = list(reversed(range(cache.slots)))  # least recently used first
         self._requests: list[Request | None] = [None] * cache.slots
-        self._slot_of: dict[Request, int] = {}
+        self.slot_of: dict[Request, int] = {}  # of requests that have one
         self._generating: list[int] = []  # slots in lockstep, by number
         self._prompting: list[int] = []  # slots with a prompt to compute, by number
         self._begun: set[int] = set()  # of those, the ones visited before
@@ -82,11 +82,11 @@ class LlamaSlots(Scheduler):
     @property
     def running_count(self) -> int:
         """Requests with a slot, begun or not."""
-        return len(self._slot_of)
+        return len(self.slot_of)
 
     def finish(self, request: Request) -> None:
         """The slot is free and keeps what it holds."""
-        slot = self._slot_of.pop(request)
+        slot = self.slot_of.pop(request)
         if request.lockstep:
             self.decoding.leave(request)
             self._generating.remove(slot)
@@ -100,7 +100,7 @@ class LlamaSlots(Scheduler):
 
     def abort(self, request: Request) -> None:
         """A client's disconnect takes the request out of the queues or frees its slot."""
-        if request in self._slot_of:
+        if request in self.slot_of:
             self._free_slots()
             self.finish(request)
             self._free_slots()
@@ -131,7 +131,7 @@ class LlamaSlots(Scheduler):
             slot = self._choose(request)
             self.idle.remove(slot)
             self._requests[slot] = request
-            self._slot_of[request] = slot
+            self.slot_of[request] = slot
             insort(self._prompting, slot)
             if self.cache_ram_tokens and self.cache_idle_slots:
                 self._save_idle()
@@ -226,7 +226,7 @@ class LlamaSlots(Scheduler):
         pieces = self._prompt_pieces(self.n_batch - count, rejected)
         if not pieces and not count:
             return self._rejecting(Batch(0, ()), rejected)
-        slot_of = self._slot_of
+        slot_of = self.slot_of
         chunks = [Chunk(slot_of[request], tokens, before, ends) for request, tokens, before, ends, _ in pieces]
         if not self._unified:
             passes = separate_passes(cache, tuple(self._generating), chunks, self.n_ubatch)
@@ -279,7 +279,7 @@ class LlamaSlots(Scheduler):
         self.cache.grow(request, context)
         request.computed = context
         if piece.ends:
-            slot = self._slot_of[request]
+            slot = self.slot_of[request]
             self._prompting.remove(slot)
             self._begun.remove(slot)
             self.decoding.join(request, context)
@@ -330,7 +330,7 @@ class LlamaSlots(Scheduler):
         self._overrun = False
         failed = [request for request in self._requests if request is not None]
         for request in failed:
-            slot = self._slot_of[request]
+            slot = self.slot_of[request]
             request.end = End.FAILED
             self.finish(request)
             self.cache.clear(slot)
