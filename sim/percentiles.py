@@ -55,8 +55,7 @@ class Progressions:
     @classmethod
     def joined(cls, parts: Sequence[tuple[Integers, Integers, Integers, Integers]]) -> "Progressions":
         """All progressions of several lists of (first, growth, steps, weight)."""
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        return cls(*columns) if columns else cls(*[np.empty(0, np.int64)] * 4)
+        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def stats(self, scale: float = 1.0) -> Stats | None:
         """Of all terms, times `scale`; None when there are none."""

@@ -130,8 +130,14 @@ def test_a_step_has_ended_at_its_last_picosecond_and_not_before(time_ps: int, st
     assert steps_ended(strides, time_ps).tolist() == steps
 
 
+def by_hand(strides: Columns, gaps: Columns, log: Columns) -> Result:
+    """What one replica would leave behind."""
+    record = ReplicaRecord(strides, gaps, columns(time_ps=[]), 0, 100)
+    return Result(None, log, (record,), 161, 0)  # type: ignore[arg-type]
+
+
 def test_requests_that_wait_while_others_prompts_run_alone_see_one_long_gap() -> None:
-    # request 0 decodes at 20, then waits for the prompts of 1 (until 120) and 2 (until 150), then all decode
+    # request 0 decodes at 20, then waits for the prompts of 1 and 3 (until 120) and of 2 (until 150), then 0-2 decode
     strides = columns(
         start_ps=[0, 10, 20, 120, 150],
         first_ps=[10, 10, 100, 30, 5],
@@ -141,13 +147,33 @@ def test_requests_that_wait_while_others_prompts_run_alone_see_one_long_gap() ->
         prompt_tokens=[4, 0, 40, 12, 0],
         context=[0, 0, 0, 0, 0],
     )
-    nobody: list[int] = []
-    record = ReplicaRecord(strides, columns(end_ps=nobody, gap_ps=nobody), columns(time_ps=nobody), 0, 100)
-    log = columns(id=[0, 1, 2], first_token_ps=[10, 120, 150], end_ps=[161, 161, 161])
-    result = Result(None, log, (record,), 161, 0)  # type: ignore[arg-type]
-    gaps = token_gaps(result, Window(0, 161))
-    assert sorted(gaps.nth(place) for place in range(gaps.count)) == [5, 6, 6, 6, 10, 35, 135]
-    assert longest_gaps(result).tolist() == [135, 35, 6]
+    log = columns(id=[0, 1, 2, 3], first_token_ps=[10, 120, 150, 120], end_ps=[161, 161, 161, 120])
+    result = by_hand(strides, columns(end_ps=[], gap_ps=[]), log)
+    ended = [(20, 10), (155, 135), (155, 35), (155, 5), (161, 6), (161, 6), (161, 6)]
+    for start in range(0, 162, 5):
+        for end in range(start, 163):
+            gaps = token_gaps(result, Window(start, end))
+            expected = sorted(gap for time, gap in ended if start < time <= end)
+            assert [gaps.nth(place) for place in range(gaps.count)] == expected
+    assert longest_gaps(result).tolist() == [135, 35, 6, 0]
+
+
+def test_an_interruption_counts_once_even_if_nobody_decodes_until_it_is_over() -> None:
+    # tokens at 10 and 20, then the memory is needed elsewhere; computed again until 100, tokens at 110 and 120
+    strides = columns(
+        start_ps=[0, 10, 20, 100],
+        first_ps=[10, 10, 80, 10],
+        growth_ps=[0, 0, 0, 0],
+        steps=[1, 1, 1, 2],
+        decodes=[0, 1, 0, 1],
+        prompt_tokens=[4, 0, 40, 0],
+        context=[0, 0, 0, 0],
+    )
+    log = columns(id=[0], first_token_ps=[10], end_ps=[120], stall_ps=[80])
+    result = by_hand(strides, columns(end_ps=[100], gap_ps=[80]), log)
+    gaps = token_gaps(result, Window(0, 120))
+    assert [gaps.nth(place) for place in range(gaps.count)] == [10, 10, 10, 80]
+    assert longest_gaps(result).tolist() == [80]
 
 
 # -- progressions and ranges
@@ -337,13 +363,30 @@ def test_a_request_that_was_refused_meets_no_objective_and_has_no_latency() -> N
     assert metrics.output_tps == 0.0
 
 
-def test_requests_never_answered_count_as_attempts_that_failed() -> None:
-    result = serve(VllmV1(), Burst(4, Fixed(10), Fixed(5), warmup=1), COST)
-    kept = result.requests["id"] != 3
+@pytest.mark.parametrize(("number", "counts"), [(0, 0), (1, 1), (3, 1), (4, 0)])
+def test_requests_never_answered_count_as_attempts_that_failed(number: int, counts: int) -> None:
+    result = serve(VllmV1(), Burst(5, Fixed(10), Fixed(5), warmup=1, cooldown=1), COST)
+    kept = result.requests["id"] != number
     lost = replace(result, requests={name: column[kept] for name, column in result.requests.items()}, unanswered=1)
     metrics = summarise(lost, SLO_PRESETS["chat"])
-    assert (metrics.requests, metrics.unanswered, metrics.met) == (3, 1, 2)
-    assert (metrics.breaches.ttft, metrics.breaches.finished) == (1, 1)
+    assert (metrics.requests, metrics.unanswered, metrics.met) == (3, counts, 3 - counts)
+    assert (metrics.breaches.ttft, metrics.breaches.e2e, metrics.breaches.finished) == (counts, 0, counts)
+    assert summarise(lost, SLO_PRESETS["agent"]).breaches.e2e == counts
+
+
+def test_a_run_of_warm_up_alone_measures_nothing() -> None:
+    result = serve(VllmV1(), Burst(3, Fixed(10), Fixed(5), warmup=3), COST)
+    assert measured_window(result) == Window(0, 0)
+    metrics = summarise(result, NO_SLO)
+    assert (metrics.requests, metrics.attainment, metrics.output_tps, metrics.running.max) == (0, None, 0.0, 0.0)
+
+
+def test_a_bound_that_is_just_reached_is_kept() -> None:
+    alone = serve(Fcfs(), Burst(1, Fixed(4), Fixed(5)), StepTimes(prompt_ps=PS_PER_MS))
+    kept = Slo(ttft_s=0.005, tpot_s=0.001, e2e_s=0.009, stall_s=0.001)
+    assert summarise(alone, kept).met == 1
+    for name in ("ttft_s", "tpot_s", "e2e_s", "stall_s"):
+        assert summarise(alone, replace(kept, **{name: getattr(kept, name) * 0.999})).met == 0
 
 
 def test_every_attempt_has_one_end_and_only_answered_ones_count_as_served() -> None:
