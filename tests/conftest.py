@@ -4,7 +4,13 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
+settings.register_profile(
+    "default",
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],  # the machine may be busy with something else
+)
 settings.register_profile(
     "thorough",
     max_examples=300,

@@ -12,7 +12,9 @@ from tests.recordings import NAMES, RECORDED, LevelFigures, load, prompt_length,
 
 DATA = RECORDED.parent
 DATA_FILES = sorted(path for path in DATA.rglob("*") if path.is_file() and path.name != "README.md")
-KEPT = re.compile(r"\.(jsonl|csv|meta\.json)(\.gz)?$|vllm-scheduler/\d\d_\w+\.json\.gz$")
+KEPT = re.compile(
+    r"\.(jsonl|csv|meta\.json)(\.gz)?$|vllm-scheduler/\d\d_\w+\.json\.gz$|vllm-scheduler-random/random_\d+\.json\.gz$"
+)
 LEAKS = {
     "absolute path": re.compile(r"""(?:^|[\s"'=:,\[(])(?:~|/[A-Za-z_][\w.-]*)/|[A-Za-z]:\\\\|file://"""),
     "address": re.compile(r"(?<![\d.])(?!127\.)\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"),
@@ -52,6 +54,7 @@ def test_the_scrub_check_sees_what_it_looks_for(text: str) -> None:
 def test_only_jsonl_csv_and_meta_are_kept_and_the_schedulers_logs() -> None:
     assert [str(path.relative_to(DATA)) for path in DATA_FILES if not KEPT.search(path.as_posix())] == []
     assert len(list((DATA / "vllm-scheduler").iterdir())) == 24
+    assert len(list((DATA / "vllm-scheduler-random").iterdir())) == 33
 
 
 @pytest.mark.parametrize("path", [p for p in DATA_FILES if p.suffix == ".gz"], ids=lambda path: path.name)
