@@ -20,6 +20,7 @@ GIGA, TERA, MICRO = 1e9, 1e12, 1e-6
 ACTIVATION_BYTES = 2  # between GPUs
 HOST_ACTIVATION_BYTES = 4  # across PCIe, to layers on the host
 ALL_REDUCES_PER_LAYER = 2
+OFFLOAD_ROWS = 32  # llama.cpp's GGML_OP_OFFLOAD_MIN_BATCH: so many rows make sending the weights worth its while
 
 
 def step_cost(deployment: Deployment, profile: Profile) -> StepCost:
@@ -119,10 +120,11 @@ class Physics:
         return seconds + self._spilled_s(rows, body * self._spilled) if self._spilled else seconds
 
     def _spilled_s(self, rows: int, on_gpu_s: float) -> float:
-        """Layers on the host: computed there, or their weights sent to the GPU for this pass, whichever is cheaper."""
+        """Layers on the host: computed there; a large batch has their weights sent to the GPU for this pass."""
+        if rows >= OFFLOAD_ROWS:
+            return self._host_weight_bytes / self._pcie_bytes_s + on_gpu_s
         here = self._host_weights_s + self._body_flops * self._spilled * rows / self._cpu_rate
-        here += self._crossings_s + self._crossing_bytes * rows / self._pcie_bytes_s
-        return min(here, self._host_weight_bytes / self._pcie_bytes_s + on_gpu_s)
+        return here + self._crossings_s + self._crossing_bytes * rows / self._pcie_bytes_s
 
     # -- one step
 
