@@ -33,7 +33,6 @@ from workloads.users import ClosedLoop
 DEFAULT_MODEL = "llama-3.1-8b"
 PCIE5_GBS = 30.0  # one way; no PCIe 4 card reaches it
 PROFILE = "datasheet"
-GGUF_ENGINES, GGUF_DEFAULT = ("ollama", "llama_cpp"), "q4_k_m"
 BLOCK_SIZE = 16  # tokens, for paged policies on engines without blocks
 LONGEST_SHARE = 0.999
 LENGTH_DRAWS = 20_000
@@ -188,7 +187,7 @@ def usual_host(card: Gpu) -> str:
 
 def default_weights(engine_id: str) -> str:
     """The weight format that an engine's users run when they ask for none."""
-    return GGUF_DEFAULT if engine_id in GGUF_ENGINES else "bf16"
+    return str(getattr(engine(engine_id), "DEFAULT_WEIGHTS", "bf16"))
 
 
 def deploy(variant: Variant) -> Deployment:

@@ -8,6 +8,7 @@ from typing import Any
 from sim import compose
 from sim.capacity import passes
 from sim.cli.flags import Flags
+from sim.cli.tuning import with_tuned
 from sim.cli.variants import Prepared, asked_variants, prepare
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, UsageError
@@ -88,7 +89,10 @@ def study(flags: Flags) -> Study:
     traffic.load(grid.users[0])
     compose.router(flags.router)
     slo = compose.slo(flags.slo)
-    return Study(flags, tuple(prepare(flags, traffic.longest_tokens())), traffic, grid, slo)
+    rows = prepare(flags)
+    if not flags.engine:
+        rows = with_tuned(rows, traffic, slo, flags.seed)
+    return Study(flags, tuple(rows), traffic, grid, slo)
 
 
 def mean_passes(seeds: list[PointMetrics]) -> bool:

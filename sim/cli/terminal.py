@@ -27,8 +27,7 @@ def show(document: Document) -> None:
         console.print()
         console.print(Text(title, style="bold"))
         console.print(Text(header, style="bold cyan"))
-        for row in rows:
-            console.print(Text(row))
+        console.print(Text("\n".join(rows)))
     for note in tables.notes(document):
         console.print(Text(f"\n{note}", style="dim"))
 

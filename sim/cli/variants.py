@@ -1,6 +1,6 @@
 """The rows of a comparison, out of the flags, each put on its machine or with the reason why it cannot be."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,25 +11,8 @@ from sim.errors import DoesNotFit, NotSupported, SimctlError, UsageError
 from sim.variant import Variant
 from workloads.units import parse_size
 
-# As the engines come, and then those with static slots once more with the slots that their memory allows.
 DEFAULT_ENGINES = ("ollama", "llama_cpp", "vllm")
 LABELS = {"llama_cpp": "llama.cpp"}
-MOST_SLOTS = 256  # more sequences than llama.cpp can be built for
-
-
-@dataclass(frozen=True, slots=True)
-class SlotOptions:
-    """How an engine with static slots is told their number and their context."""
-
-    slots: str
-    context: str
-    context_is_total: bool
-
-
-TUNABLE = {
-    "ollama": SlotOptions("num_parallel", "num_ctx", context_is_total=False),
-    "llama_cpp": SlotOptions("parallel", "ctx_size", context_is_total=True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +24,9 @@ class Prepared:
     error: SimctlError | None = None
 
 
-def prepare(flags: Flags, longest_tokens: int) -> list[Prepared]:
-    """Every row that the flags ask for; by default each engine as installed, and tuned where slots are static."""
-    variants = asked_variants(flags)
-    rows = [_deployed(variant, explicit=bool(flags.engine)) for variant in variants]
-    if not flags.engine:
-        rows += [row for variant in variants if (row := tuned(variant, longest_tokens, compose.deploy))]
-    return sorted(rows, key=lambda row: [variant.engine for variant in variants].index(row.variant.engine))
+def prepare(flags: Flags) -> list[Prepared]:
+    """Every row that the flags name; an engine that is asked for by name and not supported is an error."""
+    return [_deployed(variant, explicit=bool(flags.engine)) for variant in asked_variants(flags)]
 
 
 def asked_variants(flags: Flags) -> list[Variant]:
@@ -119,36 +98,3 @@ def _deployed(variant: Variant, *, explicit: bool) -> Prepared:
         if explicit:
             raise
         return Prepared(variant, None, error)
-
-
-def tuned(variant: Variant, longest_tokens: int, deploy: Callable[[Variant], Deployment]) -> Prepared | None:
-    """The variant with as many slots as fit: the largest number, up to 256, that spills no layer to the host.
-
-    Each slot has the context that all but one request in a thousand stay within, rounded up to a power of two.
-    None where the engine has no static slots, where options settle their number, or where two do not fit.
-    """
-    names = TUNABLE.get(variant.engine)
-    if names is None or names.slots in variant.options:
-        return None
-    context = 1 << (longest_tokens - 1).bit_length()
-    best: Prepared | None = None
-    low, high = 1, MOST_SLOTS + 1
-    while high - low > 1:
-        slots = (low + high) // 2
-        found = _with_slots(variant, names, slots, context, deploy)
-        low, high, best = (slots, high, found) if found else (low, slots, best)
-    return best
-
-
-def _with_slots(
-    variant: Variant, names: SlotOptions, slots: int, context: int, deploy: Callable[[Variant], Deployment]
-) -> Prepared | None:
-    """The variant with so many slots, if all of it stays on the GPU."""
-    settings = {names.slots: slots, names.context: context * slots if names.context_is_total else context}
-    candidate = replace(variant, id=f"{variant.id}-tuned", options={**settings, **variant.options})
-    try:
-        deployment = deploy(candidate)
-    except (DoesNotFit, NotSupported, UsageError):
-        return None
-    fits = deployment.memory.layers_on_host == 0 and deployment.memory.slots == slots
-    return Prepared(candidate, deployment) if fits else None
