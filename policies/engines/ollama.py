@@ -135,7 +135,7 @@ class _Launch:
         return (KV_BYTES | UPSTREAM_KV_BYTES)[self.kv_type]
 
     def _settle_context(self) -> int:
-        asked = max(LEAST_CONTEXT, self.asked.get("num_ctx", default_context(self.release, self.gpus)))
+        asked: int = max(LEAST_CONTEXT, self.asked.get("num_ctx", default_context(self.release, self.gpus)))
         if asked > self.model.max_context and "num_ctx" in self.asked:
             self.warnings.append(f"num_ctx {asked} is cut to the {self.model.max_context} tokens of {self.model.id}")
         return min(asked, self.model.max_context)

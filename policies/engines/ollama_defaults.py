@@ -77,11 +77,12 @@ BATCH_SURCHARGE = {1024: 768 * MIB, 2048: 2 * GIB}
 
 
 def number(version: str) -> tuple[int, ...]:
-    """A version as a tuple that compares."""
+    """A version as three numbers that compare."""
     try:
-        return tuple(int(part) for part in version.lower().removeprefix("v").split("."))
+        parts = [int(part) for part in version.lower().removeprefix("v").split(".")]
     except ValueError:
         raise UnknownName("Ollama version", version, list(RELEASES)) from None
+    return (*parts, 0, 0)[:3]
 
 
 def release_of(version: str) -> Release:
