@@ -42,9 +42,20 @@ class Source(Protocol):
 class Workload(Protocol):
     """A description of a load, from which every run makes its own source."""
 
-    requests: int  # how many in all
-    warmup: int  # how many of them, the first ones, are left out of the measurements
-    cooldown: int  # how many, the last ones, only keep the load up for the others
+    @property
+    def requests(self) -> int:
+        """How many in all."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """How many of them, the first ones, are left out of the measurements."""
+        ...
+
+    @property
+    def cooldown(self) -> int:
+        """How many, the last ones, only keep the load up for the others."""
+        ...
 
     def source(self, port: Port) -> Source:
         """A fresh source for one run."""

@@ -1,0 +1,187 @@
+"""llama-server's options: which are modelled, what they mean, and their defaults by build."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sim.errors import NotSupported, UnknownName, UsageError
+
+# The first builds with the behaviour that is modelled; what lies between behaves as the older one.
+VERSIONS = ("b2496", "b5913", "b6455", "b6723", "b6925", "b8901", "b9574", "b11434")
+
+OLDEST_BUILD = 2496
+
+OPTIONS: Mapping[str, str] = {
+    "parallel": "slots, -np; -1 is 4 slots with one shared pool; default -1, before b6925 1",
+    "ctx_size": "tokens of all slots together, -c; 0 is the model's own, less if it does not fit; default 0, "
+    "before b8901 4096",
+    "batch_size": "tokens of a step, -b; default 2048",
+    "ubatch_size": "tokens of a pass, -ub; default 512",
+    "kv_unified": "one pool of cells for all slots, -kvu; default off unless parallel is -1; before b5913 always",
+    "cont_batching": "prompts join slots that generate, -cb; default on",
+    "cache_prompt": "go on from what the slot holds of a prompt; default on",
+    "cache_ram": "MiB of host RAM for prompts of slots that change hands, -cram; -1 is no bound; default 8192, "
+    "before b6723 0",
+    "cache_idle_slots": "a shared pool's idle slots go to host RAM when a request starts; default on from b8901",
+    "slot_prompt_similarity": "share of a prompt that a slot must hold to be chosen for it, -sps; default 0.1, "
+    "before b6455 0.5",
+    "n_gpu_layers": "layers on the GPUs, -ngl, the output layer being the last; default as many as fit",
+    "cache_type": "f16, bf16, f32, q8_0, q5_1, q5_0, q4_1 or q4_0, -ctk and -ctv alike; default f16",
+}
+
+NOT_MODELLED = (
+    "context_shift",
+    "cache_reuse",
+    "ctx_checkpoints",
+    "flash_attn",
+    "swa_full",
+    "model_draft",
+    "draft_max",
+    "draft_min",
+    "split_mode",
+    "tensor_split",
+    "main_gpu",
+    "override_tensor",
+    "n_cpu_moe",
+    "cpu_moe",
+    "no_kv_offload",
+    "lora",
+    "n_predict",
+    "threads",
+    "fit",
+    "fit_target",
+    "fit_ctx",
+    "slot_save_path",
+)
+ALIASES = {
+    "np": "parallel",
+    "n_parallel": "parallel",
+    "c": "ctx_size",
+    "n_ctx": "ctx_size",
+    "b": "batch_size",
+    "n_batch": "batch_size",
+    "ub": "ubatch_size",
+    "n_ubatch": "ubatch_size",
+    "kvu": "kv_unified",
+    "cb": "cont_batching",
+    "cram": "cache_ram",
+    "sps": "slot_prompt_similarity",
+    "ngl": "n_gpu_layers",
+    "gpu_layers": "n_gpu_layers",
+    "ctk": "cache_type",
+    "ctv": "cache_type",
+    "cache_type_k": "cache_type",
+    "cache_type_v": "cache_type",
+}
+OF_THE_SCENARIO = ("version", "weights", "weight_bits", "kv_type")
+BOOLEAN = ("kv_unified", "cont_batching", "cache_prompt", "cache_idle_slots")
+LEAST = {"parallel": -1, "ctx_size": 0, "batch_size": 1, "ubatch_size": 1, "cache_ram": -1, "n_gpu_layers": 0}
+KV_BYTES = {
+    "f32": 4.0,
+    "f16": 2.0,
+    "bf16": 2.0,
+    "q8_0": 1.0625,
+    "q5_1": 0.75,
+    "q5_0": 0.6875,
+    "q4_1": 0.625,
+    "q4_0": 0.5625,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a build does when it is not told."""
+
+    parallel: int
+    always_unified: bool
+    fits_context: bool  # takes the model's context and shrinks it to what the GPUs hold
+    cache_ram: int
+    cache_idle_slots: bool
+    slot_prompt_similarity: float
+
+
+def defaults_of(version: str) -> Defaults:
+    """The defaults of a build."""
+    build = _build(version)
+    return Defaults(
+        parallel=-1 if build >= 6925 else 1,
+        always_unified=build < 5913,
+        fits_context=build >= 8901,
+        cache_ram=8192 if build >= 6723 else 0,
+        cache_idle_slots=build >= 8901,
+        slot_prompt_similarity=0.1 if build >= 6455 else 0.5,
+    )
+
+
+def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were set, under the engine's names and with the right types."""
+    names = {_fold(name): name for name in (*OPTIONS, *OF_THE_SCENARIO)}
+    names |= {_fold(alias): name for alias, name in ALIASES.items()}
+    refused = {_fold(name): name for name in NOT_MODELLED}
+    read: dict[str, Any] = {}
+    for written, value in options.items():
+        key = _fold(written)
+        if key in refused:
+            raise NotSupported(f"llama.cpp's {refused[key]} is not modelled; leave it out")
+        if key not in names:
+            raise UnknownName("llama.cpp option", written, list(OPTIONS))
+        if names[key] not in OF_THE_SCENARIO and value is not None:
+            read[names[key]] = _typed(names[key], value)
+    return read
+
+
+def kv_type(asked: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """The cache's type: the server's own option, or the scenario's."""
+    named = str(asked.get("cache_type") or options.get("kv_type") or "f16")
+    folded = {_fold(name): name for name in KV_BYTES} | {"fp16": "f16", "auto": "f16"}
+    if _fold(named) not in folded:
+        raise UnknownName("llama.cpp cache_type", named, list(KV_BYTES))
+    return folded[_fold(named)]
+
+
+def _build(version: str) -> int:
+    number = version.lower().removeprefix("b")
+    if not number.isdigit():
+        raise UsageError(f"llama.cpp versions are builds such as {VERSIONS[-1]}, not '{version}'")
+    if int(number) < OLDEST_BUILD:
+        raise NotSupported(f"llama.cpp before {VERSIONS[0]} is not modelled, {version} was asked for")
+    return int(number)
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name in BOOLEAN:
+        word = str(value).lower()
+        if word not in ("true", "false", "1", "0", "on", "off", "yes", "no"):
+            raise UsageError(f"llama.cpp option {name} is on or off, not {value!r}")
+        return word in ("true", "1", "on", "yes")
+    if name == "cache_type":
+        return str(value)
+    if name == "slot_prompt_similarity":
+        return _share(name, value)
+    if name in ("parallel", "n_gpu_layers") and str(value).lower() == "auto":
+        return -1 if name == "parallel" else None
+    return _count(name, value)
+
+
+def _share(name: str, value: Any) -> float:
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"llama.cpp option {name} is a share between 0 and 1, not {value!r}")
+    return share
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        count = int(str(value).replace("_", ""))
+    except ValueError:
+        count = LEAST[name] - 1
+    if isinstance(value, bool) or count < LEAST[name] or (name == "parallel" and count == 0):
+        raise UsageError(f"llama.cpp option {name} is a whole number from {LEAST[name]} on, not {value!r}")
+    return count
+
+
+def _fold(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", ".-_ "))
