@@ -12,7 +12,8 @@ from policies.caches.slots import SlotCache
 from policies.caches.unified import UnifiedCache
 from policies.engines import ollama
 from policies.routers.round_robin import RoundRobin
-from policies.schedulers.ollama_runner import LlamaRunner, OllamaRunner
+from policies.schedulers.llama_runner import LlamaRunner
+from policies.schedulers.ollama_runner import OllamaRunner
 from policies.schedulers.ollama_slots import OllamaSlots
 from sim.batch import Batch
 from sim.clock import PS_PER_S

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
-from policies.schedulers.ollama_runner import LlamaRunner, OllamaRunner, SlotRunner
+from policies.schedulers.llama_runner import LlamaRunner
+from policies.schedulers.ollama_runner import OllamaRunner
 from sim.batch import Batch
 from sim.clock import PS_PER_S, Clock
 from sim.core import Core
@@ -18,7 +19,7 @@ from sim.replica import Replica
 from sim.request import End, Request
 
 
-def core_of(runner: SlotRunner, slots: int, num_ctx: int = 8192) -> Core:
+def core_of(runner: OllamaRunner, slots: int, num_ctx: int = 8192) -> Core:
     return Core(runner, OllamaCells(slots, num_ctx))
 
 
@@ -35,7 +36,7 @@ def step(core: Core) -> Batch:
 def shares(core: Core, batch: Batch) -> list[int]:
     """Tokens of each slot in the step just taken."""
     runner = core.scheduler
-    assert isinstance(runner, SlotRunner)
+    assert isinstance(runner, OllamaRunner)
     of_piece = {piece.request: piece.tokens for piece in batch.pieces}
     paused = set(batch.paused)
     tokens = []
@@ -46,7 +47,7 @@ def shares(core: Core, batch: Batch) -> list[int]:
     return tokens
 
 
-def replay(runner: SlotRunner, prompts: list[int | None], steps: int) -> list[list[int]]:
+def replay(runner: OllamaRunner, prompts: list[int | None], steps: int) -> list[list[int]]:
     """Every slot decodes; then those with a number are replaced by a prompt of that length."""
     core = core_of(runner, len(prompts))
     decoding = [Request(number, 1, 10_000) for number in range(len(prompts))]
@@ -183,7 +184,7 @@ def run_alone(core: Core, request: Request) -> None:
 def test_a_prompt_goes_to_the_free_slot_with_the_longest_common_beginning() -> None:
     core = core_of(OllamaRunner(lookahead=False), 3)
     runner = core.scheduler
-    assert isinstance(runner, SlotRunner)
+    assert isinstance(runner, OllamaRunner)
     for number, name in enumerate("abc"):
         core.submit(chat(number, 100, name))
     step(core)
@@ -201,7 +202,7 @@ def test_a_prompt_goes_to_the_free_slot_with_the_longest_common_beginning() -> N
 def test_without_anything_in_common_the_first_free_slot_is_taken() -> None:
     core = core_of(OllamaRunner(), 3)
     runner = core.scheduler
-    assert isinstance(runner, SlotRunner)
+    assert isinstance(runner, OllamaRunner)
     for number in range(2):
         run_alone(core, Request(number, 50, 3))
         request = Request(10 + number, 50, 30)
@@ -265,7 +266,7 @@ def test_without_context_shift_an_answer_ends_when_its_slot_is_full() -> None:
 
 
 @pytest.mark.parametrize("runner", [OllamaRunner(), LlamaRunner()])
-def test_with_context_shift_a_full_slot_drops_half_and_goes_on(runner: SlotRunner) -> None:
+def test_with_context_shift_a_full_slot_drops_half_and_goes_on(runner: OllamaRunner) -> None:
     core = core_of(runner, 2, 256)
     request = Request(0, 200, 500)
     core.submit(request)
@@ -326,7 +327,7 @@ Lengths = list[tuple[int, int, int, bool]]  # prompt, output, what it begins wit
 
 
 def closed_loop(
-    runner: SlotRunner, slots: int, num_ctx: int, users: int, lengths: Lengths, limit: int | None
+    runner: OllamaRunner, slots: int, num_ctx: int, users: int, lengths: Lengths, limit: int | None
 ) -> tuple[Columns, int, list[tuple[int, ...]]]:
     """Users behind a door of as many permits as slots, each sending the next request when one is answered."""
     env, log, journal = Clock(), RequestLog(), Journal()

@@ -33,7 +33,8 @@ from policies.engines.ollama_memory import (
     usable_bytes,
 )
 from policies.engines.ollama_options import KV_BYTES, MODELLED_TO, OPTIONS, UPSTREAM_KV_BYTES, kv_type, read_options
-from policies.schedulers.ollama_runner import LlamaRunner, OllamaRunner
+from policies.schedulers.llama_runner import LlamaRunner
+from policies.schedulers.ollama_runner import OllamaRunner
 from policies.schedulers.ollama_slots import OllamaSlots
 from sim.cache import KVCache
 from sim.engine import Deployment, Door, MemoryPlan, Traits

@@ -1,13 +1,13 @@
-"""Ollama's own runners (v0.4 to v0.24): fixed slots, visited in turn; prompts and answers share each step."""
+"""Ollama's newer runner (v0.6 to v0.24): fixed slots, visited in turn; prompts and answers share each step."""
 
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
 
 from policies.caches.ollama_cells import OllamaCells
 from policies.caches.slots import content_of
+from policies.schedulers.slot_shares import Share, passes
 from sim.batch import Batch, Pass, Piece
 from sim.cache import KVCache
 from sim.request import Request
@@ -17,46 +17,22 @@ from sim.scheduler import Scheduler
 MOST_CONTEXTS_ANSWERED = 10
 
 
-class Share(NamedTuple):
-    """What one slot gets of a step."""
-
-    slot: int
-    request: Request
-    tokens: int
-
-    @property
-    def ends_prompt(self) -> bool:
-        """Whether it is the rest of a prompt."""
-        return self.request.computed + self.tokens == self.request.prompt_tokens
-
-
-def _cut(shares: list[Share], rows: int) -> Iterator[list[tuple[Share, int, bool]]]:
-    """Pieces of at most `rows` tokens in the order of the batch: (share, tokens of it, whether they are its last)."""
-    one: list[tuple[Share, int, bool]] = []
-    room = rows
-    for share in shares:
-        left = share.tokens
-        while left:
-            taken = min(left, room)
-            left -= taken
-            room -= taken
-            one.append((share, taken, not left))
-            if not room:
-                yield one
-                one, room = [], rows
-    if one:
-        yield one
-
-
 @dataclass
-class SlotRunner(Scheduler):
-    """What both runners have in common: how slots are given out, kept, and shifted when full."""
+class OllamaRunner(Scheduler):
+    """One budget of `num_batch` tokens for all slots: answers that stand behind a long prompt are skipped for a step.
+
+    With `lookahead` the next step is built while one computes: an answer that has ended still gets one row.
+    """
 
     num_batch: int = 512
     context_shift: bool = True  # a full slot drops half of its context; otherwise the answer ends there
     truncate: bool = True  # an over-long prompt loses its middle; otherwise it is refused
+    lookahead: bool = True
 
     cache: OllamaCells = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.pipelined = self.lookahead
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of the slots' cells and start with every slot free."""
@@ -122,7 +98,7 @@ class SlotRunner(Scheduler):
             self._fill_slots()
         if not self._slot_of:
             return None
-        if self._apart or len(self._slot_of) > self._rows_of_a_pass:
+        if self._apart or len(self._slot_of) > self.rows_of_a_pass:
             return self._visit_slots()
         return self._next_tokens()
 
@@ -143,33 +119,50 @@ class SlotRunner(Scheduler):
 
     def _visit_slots(self) -> Batch:
         """Give every slot its share, in turn, and bring the memory to where the step leaves it."""
-        shares, skipped = self._share_out()
+        shares, skipped = self.share_out()
         for request in skipped:
             self._take_apart(request)
         cache, decoding = self.cache, self.decoding
         for slot in self._shifting(shares):
             cache.shift_if_full(slot)
-        passes = self._passes(shares)
+        cut = passes(shares, self.rows_of_a_pass, self._is_prompt, partial(cache.span_of, 0))
         decodes, context = decoding.count, decoding.context
         cache.advance(1)
         decoding.advance(1)
         pieces = [self._settle(share) for share in shares if share.request in self._apart]
         wasted = len(shares) - len(pieces) - decodes
-        batch = Batch(decodes + wasted, passes, pieces, 1, context)
+        batch = Batch(decodes + wasted, cut, pieces, 1, context)
         batch.wasted = wasted
         batch.paused = skipped
         return batch
 
     @property
-    @abstractmethod
-    def _rows_of_a_pass(self) -> int:
+    def rows_of_a_pass(self) -> int:
         """The most rows that one pass over the weights computes."""
+        return self.num_batch
 
-    @abstractmethod
-    def _share_out(self) -> tuple[list[Share], list[Request]]:
-        """What each slot gets, in the order of the batch, and which decoding requests get nothing."""
+    def share_out(self) -> tuple[list[Share], list[Request]]:
+        """What each slot gets, in the order of the batch, and which decoding requests get nothing.
 
-    def _round(self) -> Iterator[Share]:
+        The first slot that gets nothing begins the next round, so nobody is skipped for long.
+        """
+        room, resume = self.num_batch, self.next_seq
+        shares, skipped = [], []
+        nobody_went_empty = True
+        for share in self.round():
+            if room:
+                tokens = min(share.tokens, room)
+                room -= tokens
+                shares.append(share._replace(tokens=tokens))
+                continue
+            if nobody_went_empty:
+                resume, nobody_went_empty = share.slot, False
+            if share.request.lockstep:
+                skipped.append(share.request)
+        self.next_seq = resume
+        return shares, skipped
+
+    def round(self) -> Iterator[Share]:
         """Every busy slot once, from `next_seq` on, with the tokens that it would like."""
         count = len(self.slots)
         for offset in range(count):
@@ -182,6 +175,9 @@ class SlotRunner(Scheduler):
     def _shifting(self, shares: list[Share]) -> list[int]:
         """Slots whose share is one token of an answer: those alone can find their slot full."""
         return [share.slot for share in shares if share.tokens == 1]
+
+    def _is_prompt(self, request: Request) -> bool:
+        return request in self._apart and not request.generated
 
     def _take_apart(self, request: Request) -> None:
         self.decoding.leave(request)
@@ -203,25 +199,6 @@ class SlotRunner(Scheduler):
         else:
             request.computed = context + tokens
         return Piece(request, tokens, context, ends, kind)
-
-    # -- passes
-
-    def _passes(self, shares: list[Share]) -> tuple[Pass, ...]:
-        """The rows cut into passes; each row reads all cells up to the highest one in use by then."""
-        passes = []
-        total = 0
-        for rows in _cut(shares, self._rows_of_a_pass):
-            decodes = prompt = outputs = 0
-            for share, tokens, reaches_end in rows:
-                if share.request in self._apart and not share.request.generated:
-                    prompt += tokens
-                    outputs += reaches_end and share.ends_prompt
-                else:
-                    decodes += 1
-            total += decodes + prompt
-            span = self.cache.span_of(0, total)
-            passes.append(Pass(decodes, decodes * span, 0, prompt, prompt * span, decodes + outputs, decodes + prompt))
-        return tuple(passes)
 
     # -- how a request goes away
 
@@ -250,52 +227,3 @@ class SlotRunner(Scheduler):
     def running_count(self) -> int:
         """Busy slots."""
         return len(self._slot_of)
-
-
-@dataclass
-class OllamaRunner(SlotRunner):
-    """One budget of `num_batch` tokens for all slots: answers that stand behind a long prompt are skipped for a step.
-
-    With `lookahead` the next step is built while one computes: an answer that has ended still gets one row.
-    """
-
-    lookahead: bool = True
-
-    def __post_init__(self) -> None:
-        self.pipelined = self.lookahead
-
-    @property
-    def _rows_of_a_pass(self) -> int:
-        return self.num_batch
-
-    def _share_out(self) -> tuple[list[Share], list[Request]]:
-        """The first slot that gets nothing begins the next round, so nobody is skipped for long."""
-        room, resume = self.num_batch, self.next_seq
-        shares, skipped = [], []
-        nobody_went_empty = True
-        for share in self._round():
-            if room:
-                tokens = min(share.tokens, room)
-                room -= tokens
-                shares.append(share._replace(tokens=tokens))
-                continue
-            if nobody_went_empty:
-                resume, nobody_went_empty = share.slot, False
-            if share.request.lockstep:
-                skipped.append(share.request)
-        self.next_seq = resume
-        return shares, skipped
-
-
-@dataclass
-class LlamaRunner(SlotRunner):
-    """`num_batch` tokens for each slot: every answer gets its token, and waits for all passes of the step."""
-
-    n_ubatch: int = 512
-
-    @property
-    def _rows_of_a_pass(self) -> int:
-        return self.n_ubatch
-
-    def _share_out(self) -> tuple[list[Share], list[Request]]:
-        return [share._replace(tokens=min(share.tokens, self.num_batch)) for share in self._round()], []
