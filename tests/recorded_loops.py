@@ -1,4 +1,4 @@
-"""What the simulator predicts of the recorded closed loops, from step tables and the clients' lengths alone."""
+"""What the simulator predicts of the recorded closed loops: step tables, the clients' lengths and first round go in."""
 
 import statistics
 from collections.abc import Sequence
