@@ -341,6 +341,7 @@ def test_an_option_that_is_not_modelled_is_refused_by_name(name: str) -> None:
         {"new_engine": True},
         {"new_engine": True, "version": "0.5"},
         {"context_shift": False, "version": "0.32"},
+        {"num_batch": 3, "num_parallel": 4},
     ],
 )
 def test_an_option_without_meaning_in_this_version_is_a_usage_error(options: dict[str, Any]) -> None:
@@ -352,6 +353,14 @@ def test_options_are_known_by_every_spelling() -> None:
     for name in ("num_parallel", "num-parallel", "OLLAMA_NUM_PARALLEL", "NumParallel"):
         assert deploy_with({name: "3"}).memory.slots == 3
     assert deploy(OLLAMA_CONTEXT_LENGTH=1024).options["num_ctx"] == 1024
+
+
+def test_the_smallest_context_and_batch_still_serve() -> None:
+    for version in ("0.3", "0.14", "0.32"):
+        deployment = deploy(version=version, num_parallel=1, num_ctx=1, num_batch=1)
+        assert deployment.options["num_ctx"] == 4
+        outcome = ends(run(deployment, Burst(3, parse_lengths("2"), parse_lengths("2"))))
+        assert outcome[End.LENGTH] == 3
 
 
 # -- over-long prompts and answers

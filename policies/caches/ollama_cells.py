@@ -14,9 +14,7 @@ class OllamaCells(UnifiedCache):
 
     def __init__(self, slots: int, num_ctx: int, num_keep: int = 4) -> None:
         super().__init__(slots, slots * num_ctx, num_ctx)
-        self.discard_tokens = (num_ctx - num_keep) // 2
-        if self.discard_tokens < 1:
-            raise ValueError(f"num_keep {num_keep} leaves nothing to discard in a context of {num_ctx}")
+        self.discard_tokens = max(1, (num_ctx - num_keep) // 2)
         self._longest_joined: int | None = None  # less the step count
 
     def join(self, request: Request, tokens: int) -> None:

@@ -1,0 +1,196 @@
+"""One start of Ollama, decided step by step: settings, slots, where the layers go, and what the user is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policies.caches.slots import split_context
+from policies.engines.ollama_defaults import (
+    LEAST_CONTEXT,
+    LLAMA_SERVER,
+    RELEASES,
+    RUNNERS,
+    SERIAL_FAMILIES,
+    USUAL_BATCH,
+    Release,
+    automatic_batch,
+    default_context,
+    number,
+    release_of,
+)
+from policies.engines.ollama_memory import (
+    FIT_MARGIN_BYTES,
+    Demand,
+    demand,
+    forced_split,
+    plan,
+    scratch_bytes,
+    split,
+    usable_bytes,
+)
+from policies.engines.ollama_options import KV_BYTES, MODELLED_TO, UPSTREAM_KV_BYTES, kv_type, read_options
+from sim.engine import MemoryPlan
+from sim.errors import UsageError
+from sim.hardware import GIB, Gpu, Host, Model
+
+VERSIONS: tuple[str, ...] = tuple(RELEASES)
+DEFAULT_WEIGHTS = "q4_k_m"
+# Q4_K_M of Llama 3.1 8B, for callers that name no format.
+DEFAULT_WEIGHT_BITS = 4.8944
+SHORTEST_ADVISED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """A number of slots with what follows from it."""
+
+    count: int
+    batch: int
+    demand: Demand
+    fits: bool  # all of it on the GPUs
+
+
+class Launch:
+    """One start of the server, decided step by step."""
+
+    def __init__(self, gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> None:
+        self.gpus, self.model = gpus, model
+        self.version = str(options.get("version") or VERSIONS[-1]).lower().removeprefix("v")
+        self.release: Release = release_of(self.version)
+        self.asked = read_options(options, self.version)
+        self.warnings: list[str] = []
+        if number(self.version)[:2] > MODELLED_TO:
+            self.warnings.append(
+                f"Ollama {self.version} is newer than what is known here: it behaves as {VERSIONS[-1]}"
+            )
+        self.weights = str(options.get("weights") or DEFAULT_WEIGHTS).lower()
+        self.weight_bits = float(options.get("weight_bits") or model.gguf_bits.get(self.weights, DEFAULT_WEIGHT_BITS))
+        self.era = self.release.era
+        self.own_engine = self.era == RUNNERS and (
+            self.asked.get("new_engine", model.family in self.release.own_engine)
+        )
+        self.flash_attention: bool = self.asked.get(
+            "flash_attention", self.era == LLAMA_SERVER or model.family in self.release.flash_attention
+        )
+        self.kv_type = self._settle_kv_type(options)
+        self.num_ctx = self._settle_context()
+        margin = FIT_MARGIN_BYTES if self.era == LLAMA_SERVER else 0
+        self.rooms = tuple(usable_bytes(gpu, margin) for gpu in gpus)
+        self.slots = self._settle_slots()
+        if self.slots.batch < self.slots.count and self.era != RUNNERS:
+            raise UsageError(
+                f"num_batch {self.slots.batch} is less than {self.slots.count} slots, and each needs a token of a step"
+            )
+        self.memory = self._place(host)
+        if self.memory.layers_on_host and "num_gpu" not in self.asked:
+            self.warnings.append(self._spill_advice())
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the next step is built while one computes."""
+        return bool(self.own_engine and self.release.lookahead)
+
+    # -- settings
+
+    def _settle_kv_type(self, options: Mapping[str, Any]) -> str:
+        named = kv_type(self.asked, options)
+        if self.era != LLAMA_SERVER and named in UPSTREAM_KV_BYTES:
+            raise UsageError(f"Ollama {self.version} has no kv_cache_type '{named}'; known: {', '.join(KV_BYTES)}")
+        if named in ("f16", "bf16", "f32") or self.flash_attention:
+            return named
+        self.warnings.append(
+            f"kv_cache_type {named} needs flash attention and is ignored: keys and values are f16; --flash-attention on"
+        )
+        return "f16"
+
+    @property
+    def kv_bytes(self) -> float:
+        """Bytes of an element of the cache."""
+        return (KV_BYTES | UPSTREAM_KV_BYTES)[self.kv_type]
+
+    def _settle_context(self) -> int:
+        asked: int = max(LEAST_CONTEXT, self.asked.get("num_ctx", default_context(self.release, self.gpus)))
+        if asked > self.model.max_context and "num_ctx" in self.asked:
+            self.warnings.append(f"num_ctx {asked} is cut to the {self.model.max_context} tokens of {self.model.id}")
+        return min(asked, self.model.max_context)
+
+    def _settle_slots(self) -> Slots:
+        """Slots as asked for, or the first number of the release's that fits on the GPUs."""
+        asked = self.asked.get("num_parallel")
+        if self.model.family in SERIAL_FAMILIES:
+            if asked is not None and asked > 1:
+                self.warnings.append(
+                    f"num_parallel {asked} is ignored: Ollama serves {self.model.family} models one request at a time"
+                )
+            return self._with_slots(1)
+        if asked is not None:
+            return self._with_slots(asked)
+        tried = [self._with_slots(count) for count in self.release.parallel]
+        chosen = next((slots for slots in tried if slots.fits), tried[-1])
+        if chosen is not tried[0]:
+            self.warnings.append(
+                f"{tried[0].count} slots of {self.num_ctx} tokens do not fit, so there is one: requests are served one "
+                f"after the other; --num-parallel {tried[0].count} with a smaller --num-ctx fits"
+            )
+        return chosen
+
+    def _with_slots(self, count: int) -> Slots:
+        batch = self._batch(count)
+        lane = self.lane(count)
+        span = lane if self.era == LLAMA_SERVER else count * lane
+        rows = min(batch, USUAL_BATCH) if self.era == RUNNERS and not self.own_engine else batch
+        scratch = scratch_bytes(self.model, rows, span, self.flash_attention)
+        wanted = demand(self.model, self.weight_bits, self.kv_bytes, count, lane, scratch)
+        return Slots(count, batch, wanted, split(wanted, self.rooms).on_gpu > self.model.layers)
+
+    def lane(self, count: int) -> int:
+        """Cells of a slot: upstream's server rounds them up."""
+        return split_context(self.num_ctx * count, count) if self.era == LLAMA_SERVER else self.num_ctx
+
+    def _batch(self, count: int) -> int:
+        if "num_batch" in self.asked:
+            batch: int = self.asked["num_batch"]
+            return batch
+        if self.era != LLAMA_SERVER:
+            return USUAL_BATCH
+        file_bytes = round(self.model.parameters * self.weight_bits / 8)
+        free = sum(usable_bytes(gpu, 0) for gpu in self.gpus)
+        context = self.num_ctx * count
+        return automatic_batch(self.gpus, self.model, context, file_bytes, free, self.flash_attention)
+
+    # -- memory
+
+    def _place(self, host: Host) -> MemoryPlan:
+        wanted = self.slots.demand
+        if "num_gpu" in self.asked:
+            # the layers are asked for: nothing is left free on their account
+            rooms = tuple(usable_bytes(gpu, 0) for gpu in self.gpus)
+            chosen = forced_split(wanted, rooms, self.asked["num_gpu"])
+        else:
+            chosen = split(wanted, self.rooms)
+        return plan(wanted, chosen, self.slots.count, self.lane(self.slots.count), host, self.gpus)
+
+    def _spill_advice(self) -> str:
+        fact = (
+            f"{self.memory.layers_on_host} of {self.model.layers + 1} layers are on the CPU: every step is slower, "
+            "with one user too"
+        )
+        low, high = 0, self.slots.count  # `low` fits, `high` does not
+        while high - low > 1:
+            count = (low + high) // 2
+            low, high = (count, high) if self._with_slots(count).fits else (low, count)
+        if low:
+            return f"{fact}; --num-parallel {low} fits"
+        shorter = self.num_ctx // 2
+        while shorter >= SHORTEST_ADVISED and not self._fits_with_context(shorter):
+            shorter //= 2
+        if shorter >= SHORTEST_ADVISED:
+            return f"{fact}; --num-parallel 1 --num-ctx {shorter} fits"
+        missing = self._with_slots(1).demand.whole_bytes - max(self.rooms)
+        return f"{fact}; one slot needs {missing / GIB:.1f} GiB more video memory: a smaller --weights format may fit"
+
+    def _fits_with_context(self, num_ctx: int) -> bool:
+        kept, self.num_ctx = self.num_ctx, num_ctx
+        fits = self._with_slots(1).fits
+        self.num_ctx = kept
+        return fits
