@@ -30,7 +30,6 @@ class Outcome:
 
     figures: LevelFigures
     failed: frozenset[tuple[int, int]]  # user and how many requests it had sent before
-    most_running: int  # requests that decoded in the same step
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +117,7 @@ def _outcome(result: Result, level: RecordedLevel, ids: range, ways: Ways) -> Ou
         failures=int((~good).sum()),
         preemptions=int(log["preemptions"].sum()),
     )
-    strides = result.replicas[0].strides
-    inside = (strides["start_ps"] >= log["arrival_ps"].min()) & (strides["start_ps"] < log["end_ps"].max())
-    return Outcome(figures, _failed(log["id"], log["user"], good), int(strides["decodes"][inside].max()))
+    return Outcome(figures, _failed(log["id"], log["user"], good))
 
 
 def _failed(ids: Integers, users: Integers, good: Marks) -> frozenset[tuple[int, int]]:

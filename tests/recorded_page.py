@@ -92,8 +92,9 @@ np8_kvu2048, preemptions of seqs64_kv2048tok; elsewhere there were none and none
 | **median error** | | {medians} | |
 
 Tolerances: tok/s and E2E 12%, TTFT and TPOT 15% a level, 6% for the median over levels. {within} of {cells} figures are
-within them. In every seed it is the very requests that failed which fail, preemptions are as many as recorded, and the
-fullest decode step of seqs64_kv2048tok has 10 requests, as in the server's log.
+within them. In every seed it is the very requests that failed which fail, and preemptions are as many as recorded.
+vLLM takes the very steps of its log, warm-up included: all 2,006 of seqs128_b2048 and all 861 of seqs64_kv2048tok in
+order, each with its number of decodes and of prompt tokens.
 
 ## What is put in
 

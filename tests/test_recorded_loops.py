@@ -90,11 +90,14 @@ def test_as_many_are_preempted_as_were_in_every_seed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["seqs128_b2048", "seqs64_kv2048tok"])
-def test_the_fullest_decode_step_is_as_full_as_the_servers_log_has_it(name: str) -> None:
-    steps = read_iterations(io.StringIO(read_text(RECORDED / "vllm-cpu" / f"{name}.iterations.csv")))
-    fullest = max(step.gen_reqs for step in steps)
-    outcomes = zip(*(one.outcomes for one in predicted(name)), strict=True)
-    assert {max(outcome.most_running for outcome in seed) for seed in outcomes} == {fullest}
+def test_vllm_takes_the_very_steps_of_its_log(name: str) -> None:
+    log = read_iterations(io.StringIO(read_text(RECORDED / "vllm-cpu" / f"{name}.iterations.csv")))
+    steps = _steps(simulate(scenario_of(load(name))))
+    assert [sum(step) for step in steps] == [step.gen_tokens + step.ctx_tokens for step in log]
+    resumes = [step.gen_tokens != step.gen_reqs for step in log]  # whose prompts it counts as generation
+    assert [step for step, not_told_apart in zip(steps, resumes, strict=True) if not not_told_apart] == [
+        (step.gen_reqs, step.ctx_tokens) for step in log if step.gen_tokens == step.gen_reqs
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,3 +142,10 @@ def test_the_page_shows_these_figures() -> None:
 
 def _requests(result: Result) -> dict[str, list[int]]:
     return {name: column.tolist() for name, column in result.requests.items()}
+
+
+def _steps(result: Result) -> list[tuple[int, int]]:
+    """Decodes and prompt tokens of every step."""
+    strides = result.replicas[0].strides
+    columns = (strides[name].tolist() for name in ("decodes", "prompt_tokens", "steps"))
+    return [(decodes, prompt) for decodes, prompt, count in zip(*columns, strict=True) for _ in range(count)]
