@@ -21,4 +21,4 @@ class LlamaRunner(OllamaRunner):
 
     def share_out(self) -> tuple[list[Share], list[Request]]:
         """Something for everybody."""
-        return [share._replace(tokens=min(share.tokens, self.num_batch)) for share in self.round()], []
+        return [Share(slot, request, min(wanted, self.num_batch)) for slot, request, wanted in self.round()], []

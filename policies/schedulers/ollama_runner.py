@@ -123,8 +123,10 @@ class OllamaRunner(Scheduler):
         for request in skipped:
             self._take_apart(request)
         cache, decoding = self.cache, self.decoding
-        for slot in self._shifting(shares):
-            cache.shift_if_full(slot)
+        cache.shift_full()
+        for slot, request, _ in shares:
+            if request.generated and request in self._apart:
+                cache.shift_if_full(slot)
         cut = passes(shares, self.rows_of_a_pass, self._is_prompt, partial(cache.span_of, 0))
         decodes, context = decoding.count, decoding.context
         cache.advance(1)
@@ -149,32 +151,26 @@ class OllamaRunner(Scheduler):
         room, resume = self.num_batch, self.next_seq
         shares, skipped = [], []
         nobody_went_empty = True
-        for share in self.round():
+        for slot, request, wanted in self.round():
             if room:
-                tokens = min(share.tokens, room)
+                tokens = min(wanted, room)
                 room -= tokens
-                shares.append(share._replace(tokens=tokens))
+                shares.append(Share(slot, request, tokens))
                 continue
             if nobody_went_empty:
-                resume, nobody_went_empty = share.slot, False
-            if share.request.lockstep:
-                skipped.append(share.request)
+                resume, nobody_went_empty = slot, False
+            if request.lockstep:
+                skipped.append(request)
         self.next_seq = resume
         return shares, skipped
 
-    def round(self) -> Iterator[Share]:
-        """Every busy slot once, from `next_seq` on, with the tokens that it would like."""
-        count = len(self.slots)
-        for offset in range(count):
-            slot = (self.next_seq + offset) % count
+    def round(self) -> Iterator[tuple[int, Request, int]]:
+        """Every busy slot once, from `next_seq` on: its number, its request and the tokens that it would like."""
+        apart, first = self._apart, self.next_seq
+        for slot in (*range(first, len(self.slots)), *range(first)):
             request = self.slots[slot]
             if request is not None:
-                wanted = request.known_tokens - request.computed if request in self._apart else 1
-                yield Share(slot, request, wanted)
-
-    def _shifting(self, shares: list[Share]) -> list[int]:
-        """Slots whose share is one token of an answer: those alone can find their slot full."""
-        return [share.slot for share in shares if share.tokens == 1]
+                yield slot, request, request.known_tokens - request.computed if request in apart else 1
 
     def _is_prompt(self, request: Request) -> bool:
         return request in self._apart and not request.generated

@@ -22,6 +22,9 @@ class Share(NamedTuple):
 
 def _cut(shares: list[Share], rows: int) -> Iterator[list[tuple[Share, int, bool]]]:
     """Pieces of at most `rows` tokens in the order of the batch: (share, tokens of it, whether they are its last)."""
+    if sum([share.tokens for share in shares]) <= rows:
+        yield [(share, share.tokens, True) for share in shares]
+        return
     one: list[tuple[Share, int, bool]] = []
     room = rows
     for share in shares:
