@@ -19,7 +19,8 @@ class Chunk(NamedTuple):
 
 def one_pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
     """A pass whose rows all read `span` cells."""
-    return Pass(decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt)
+    # Made without the named tuple's own constructor, which costs as much again.
+    return tuple.__new__(Pass, (decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt))
 
 
 def separate_passes(

@@ -156,6 +156,8 @@ class LlamaSlots(Scheduler):
         held = cache.context(slot)
         if held:
             self._copied_tokens += self._saved.save(cache.content(slot), held)
+        if not content:
+            return
         common = min(cache.kept(slot, content), request.prompt_tokens)
         better = self._saved.take(content, request.prompt_tokens, held, common)
         if better is not None:
@@ -223,27 +225,27 @@ class LlamaSlots(Scheduler):
         decoding, cache = self.decoding, self.cache
         count, context = decoding.count, decoding.context
         rejected: list[Request] = []
-        pieces = self._prompt_pieces(self.n_batch - count, rejected)
+        pieces, chunks = self._prompt_pieces(self.n_batch - count, rejected)
         if not pieces and not count:
             return self._rejecting(Batch(0, ()), rejected)
-        slot_of = self.slot_of
-        chunks = [Chunk(slot_of[request], tokens, before, ends) for request, tokens, before, ends, _ in pieces]
         if not self._unified:
             passes = separate_passes(cache, tuple(self._generating), chunks, self.n_ubatch)
-        elif self._make_room(count + sum([chunk.tokens for chunk in chunks])):
+        elif self._make_room(count + sum([tokens for _, tokens, _, _ in chunks])):
             passes = shared_passes(cache, count, chunks, self.n_ubatch)
         else:
             return self._rejecting(self._overrun_step(), rejected)
         cache.advance(1)
         decoding.advance(1)
-        for piece in pieces:
-            self._settle(piece)
+        for piece, chunk in zip(pieces, chunks, strict=True):
+            self._settle(piece.request, chunk)
         batch = Batch(count, passes, pieces, 1, context)
         self._charge_copies(batch)
         return self._rejecting(batch, rejected)
 
-    def _prompt_pieces(self, budget: int, rejected: list[Request]) -> list[Piece]:
+    def _prompt_pieces(self, budget: int, rejected: list[Request]) -> tuple[list[Piece], list[Chunk]]:
+        """What each prompt gets, by request and by slot."""
         pieces: list[Piece] = []
+        chunks: list[Chunk] = []
         for slot in self._prompting.copy():
             if not budget:
                 break
@@ -256,30 +258,32 @@ class LlamaSlots(Scheduler):
                     continue
                 self._begin(slot, request)
                 kind = "new"
-            tokens = min(budget, request.prompt_tokens - request.computed)
-            ends = request.computed + tokens == request.prompt_tokens
-            pieces.append(Piece(request, tokens, request.computed, ends, kind))
+            before = request.computed
+            rest = request.prompt_tokens - before
+            tokens = min(budget, rest)
+            pieces.append(Piece(request, tokens, before, tokens == rest, kind))
+            chunks.append(Chunk(slot, tokens, before, tokens == rest))
             budget -= tokens
-        return pieces
+        return pieces, chunks
 
     def _begin(self, slot: int, request: Request) -> None:
         """The first visit: what the slot holds of the prompt need not be computed, but for its last token."""
-        kept = self.cache.kept(slot, content_of(request)) if self.cache_prompt else 0
-        kept = min(kept, request.prompt_tokens - 1)
+        kept, content = 0, content_of(request)
+        if content and self.cache_prompt:
+            kept = min(self.cache.kept(slot, content), request.prompt_tokens - 1)
         self.cache.place(request, slot, kept)
         self._begun.add(slot)
         self._admissions += 1
         request.order = self._admissions
         request.computed = request.cached_tokens = kept
 
-    def _settle(self, piece: Piece) -> None:
+    def _settle(self, request: Request, chunk: Chunk) -> None:
         """A prompt that is complete generates with the others from the next step on."""
-        request = piece.request
-        context = piece.context + piece.tokens
+        slot, tokens, before, ends = chunk
+        context = before + tokens
         self.cache.grow(request, context)
         request.computed = context
-        if piece.ends:
-            slot = self.slot_of[request]
+        if ends:
             self._prompting.remove(slot)
             self._begun.remove(slot)
             self.decoding.join(request, context)
