@@ -15,7 +15,7 @@ from sim.cache import KVCache
 from sim.cost import StepCost
 from sim.engine import Deployment, Engine
 from sim.errors import DoesNotFit, NotSupported, UnknownName, UsageError
-from sim.hardware import Gpu
+from sim.hardware import Gpu, Host, Model
 from sim.router import RouterMaker
 from sim.scenario import Patience, Scenario
 from sim.scheduler import Scheduler
@@ -171,11 +171,6 @@ def refuse_unmodelled(variant: Variant, name: str) -> None:
 # -- deployments
 
 
-def gpu_id(name: str) -> str:
-    """The catalogue's id of a card."""
-    return catalog.gpu(name).id
-
-
 def usual_host(card: Gpu) -> str:
     """The machine one finds around a card: a Mac, a desktop, or a server of the card's generation."""
     if card.memory_class == "unified":
@@ -190,12 +185,17 @@ def default_weights(engine_id: str) -> str:
     return str(getattr(engine(engine_id), "DEFAULT_WEIGHTS", "bf16"))
 
 
-def deploy(variant: Variant) -> Deployment:
-    """Put the variant's engine on its machine; raises DoesNotFit, NotSupported or UsageError."""
+def machine(variant: Variant) -> tuple[Gpu, Host, Model]:
+    """The card, the machine around it and the model that a variant names."""
     card = catalog.gpu(variant.gpu)
     if variant.vram_bytes is not None:
         card = replace(card, memory_bytes=variant.vram_bytes)
-    model = catalog.model(variant.model)
+    return card, catalog.host(variant.host or usual_host(card)), catalog.model(variant.model)
+
+
+def deploy(variant: Variant) -> Deployment:
+    """Put the variant's engine on its machine; raises DoesNotFit, NotSupported or UsageError."""
+    card, host, model = machine(variant)
     weights = variant.weights or default_weights(variant.engine)
     options = {**variant.options, "weights": weights, "weight_bits": catalog.weight_bits(model, weights)}
     if variant.version is not None:
@@ -203,7 +203,6 @@ def deploy(variant: Variant) -> Deployment:
     if variant.kv_type is not None:
         catalog.kv_bytes_per_element(variant.kv_type)
         options["kv_type"] = variant.kv_type
-    host = catalog.host(variant.host or usual_host(card))
     deployment = engine(variant.engine).deploy((card,) * variant.gpus, host, model, options)
     return deployment if variant.scheduler is None else with_scheduler(deployment, variant.scheduler)
 

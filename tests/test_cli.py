@@ -5,8 +5,10 @@ import io
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,50 @@ def test_a_policy_takes_the_place_of_the_engines_own_with_its_options() -> None:
 def test_the_card_can_be_given_less_memory() -> None:
     whole, half = (results(*SWEEP, "--users", "1", *vram)["variants"][0] for vram in ([], ["--vram", "36GiB"]))
     assert half["memory"]["kv_gib"] < whole["memory"]["kv_gib"]
+
+
+DEFAULT = ["--users", "1,2", "--requests", "20", "--seeds", "1", "--jobs", "1"]
+DEFAULT += ["--prompt-tokens", "64", "--output-tokens", "32"]
+
+
+def test_by_default_three_engines_are_compared_as_installed_and_two_of_them_tuned() -> None:
+    found = results("sweep", "--gpu", "a100-40g", *DEFAULT)
+    assert [row["id"] for row in found["variants"]] == [
+        "ollama",
+        "ollama-tuned",
+        "llama.cpp",
+        "llama.cpp-tuned",
+        "vllm",
+    ]
+    assert [row["weights"] for row in found["variants"]] == ["q4_k_m"] * 4 + ["bf16"]
+    slots = {row["id"]: row["memory"]["slots"] for row in found["variants"]}
+    assert (slots["ollama"], slots["llama.cpp"], slots["vllm"]) == (1, 4, None)
+    assert slots["ollama-tuned"] > 1
+    assert slots["llama.cpp-tuned"] > 4
+    assert {point["variant"] for point in found["points"]} == set(slots)
+
+
+def test_one_weight_format_can_be_asked_of_every_engine() -> None:
+    found = results("sweep", "--gpu", "a100-40g", "--weights", "fp16", *DEFAULT)
+    assert {row["weights"] for row in found["variants"]} == {"fp16"}
+
+
+@pytest.mark.parametrize(("card", "status"), [("rtx-4060-ti-16g", "does_not_fit"), ("m2-ultra", "not_supported")])
+def test_an_engine_that_cannot_run_here_does_not_stop_the_others(card: str, status: str) -> None:
+    found = results("sweep", "--gpu", card, *DEFAULT)
+    statuses = {row["id"]: row["status"] for row in found["variants"]}
+    assert statuses.pop("vllm") == status
+    assert set(statuses.values()) == {"ok"}
+    assert schema_violations(found) == []
+    text = simctl("sweep", "--gpu", card, *DEFAULT).stdout
+    assert "\nvllm: " in text
+
+
+def test_a_client_without_patience_times_out_and_tries_again() -> None:
+    words = ["--users", "2", "--timeout", "200ms", "--retries", "2"]
+    (point,) = results("run", "--gpu", "a100-40g", *QUICK, *words)["points"]
+    assert point["outcomes"]["timed_out"] == point["requests"] == 60
+    assert point["attainment"] == 0
 
 
 # -- refusals: message and exit code
@@ -350,6 +396,25 @@ def test_list_says_how_many_figures_are_recalled() -> None:
 # -- as a process
 
 MAIN = "from sim.cli.main import main; main()"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_key_press_ends_a_long_sweep_without_noise(jobs: str) -> None:
+    words = [*SWEEP, "--users", "1..128", "--requests", "100000", "--jobs", jobs, "-o", "json"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(2)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
 
 
 def test_help_loads_nothing_that_takes_time() -> None:

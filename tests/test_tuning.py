@@ -36,6 +36,11 @@ def test_of_two_that_carry_as_many_the_one_with_fewer_slots_is_taken() -> None:
     assert chosen({4: 3, 6: 3, 8: 1})[0] == 3
 
 
+def test_where_no_number_carries_anybody_the_largest_that_fits_is_taken() -> None:
+    slots, tried = chosen(dict.fromkeys(range(1, 257), 0))
+    assert slots == tried[-1] > 16
+
+
 def test_slots_that_would_spill_are_not_tried() -> None:
     slots, tried = chosen({})
     assert slots == tried[-1]

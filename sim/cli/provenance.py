@@ -2,12 +2,12 @@
 
 import platform
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sim.engine import Deployment
 from sim.hardware import Gpu, Host, Model
 
 
@@ -21,14 +21,9 @@ def simctl_version() -> str:
         return stated
 
 
-def provenance(deployments: list[Deployment]) -> dict[str, Any]:
+def provenance(machines: Sequence[tuple[Gpu, Host, Model]]) -> dict[str, Any]:
     """Facts that let somebody else get the same numbers; nothing that changes from run to run."""
-    entries: list[Gpu | Host | Model] = []
-    for each in deployments:
-        entries.extend(each.gpus)
-        entries.append(each.host)
-        entries.append(each.model)
-    used = {entry.id: entry for entry in entries}
+    used = {entry.id: entry for machine in machines for entry in machine}
     return {
         "python": platform.python_version(),
         "numpy": version("numpy"),

@@ -55,7 +55,7 @@ def document(study: Study, findings: Findings[PointMetrics]) -> Document:
         points=tuple(_point(study, key, seeds) for key, seeds in points),
         cliffs=tuple(_cliff(study, row, findings) for row in study.rows) if study.by_users else (),
         warnings=tuple(_warnings(study, findings)),
-        provenance=provenance([row.deployment for row in study.rows if row.deployment]),
+        provenance=provenance([compose.machine(row.variant) for row in study.rows]),
     )
 
 
@@ -78,7 +78,7 @@ def _variant_row(row: Prepared) -> VariantRow:
         version=deployment.version if deployment else variant.version or compose.engine(variant.engine).VERSIONS[-1],
         weights=deployment.traits.weights if deployment else weights,
         options=dict(deployment.options if deployment else variant.options),
-        gpu=deployment.gpus[0].id if deployment else compose.gpu_id(variant.gpu),
+        gpu=compose.machine(variant)[0].id,
         gpus=variant.gpus,
         replicas=variant.replicas,
         status=status,
@@ -213,8 +213,6 @@ def _warnings(study: Study, findings: Findings[PointMetrics]) -> list[str]:
     """Facts that change what the numbers are worth."""
     told = ["interrupted: only the points that were complete are here"] if findings.interrupted else []
     for row in study.rows:
-        if row.error is not None:
-            told.append(f"{row.variant.id}: {row.error}")
         if row.deployment is not None:
             told += [f"{row.variant.id}: {warning}" for warning in row.deployment.warnings]
             if row.deployment.scheduler.clairvoyant:

@@ -103,13 +103,12 @@ def mean_passes(seeds: list[PointMetrics]) -> bool:
 def scenario_table(study: Study) -> dict[str, Any]:
     """Every flag by name with its resolved value; engine options stand beside them."""
     flags, load = study.flags, study.traffic
-    deployed = next((row.deployment for row in study.rows if row.deployment), None)
+    card, host, model = compose.machine(study.rows[0].variant)
     table = {name.replace("_", "-"): getattr(flags, name) for name in SCENARIO_FLAGS}
     table |= {"engine": list(flags.engine) or None, "think": load.think.text, "users": study.grid.text}
     table |= {"prompt-tokens": load.prompt.text, "output-tokens": load.output.text}
     table |= {"slo": slo_text(study.slo)}
-    if deployed is not None:
-        table |= {"gpu": deployed.gpus[0].id, "model": deployed.model.id, "host": deployed.host.id}
+    table |= {"gpu": card.id, "model": model.id, "host": host.id}
     for variant in asked_variants(flags):
         table |= {name.replace("_", "-"): value for name, value in variant.options.items()}
     return table

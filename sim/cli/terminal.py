@@ -1,6 +1,7 @@
 """What a person at a terminal sees besides plain text: colour and progress."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from rich.text import Text
 from reports import tables
 from reports.document import Document
 from sim.sweep import Progress as Step
+
+SECONDS_BETWEEN_LINES = 5.0
 
 
 def show(document: Document) -> None:
@@ -46,14 +49,29 @@ def progress_bar() -> Iterator[Callable[[Step], None]]:
         yield report
 
 
+def progress_lines() -> Callable[[Step], None]:
+    """Now and then a line on stderr, for a log."""
+    spoke = time.monotonic()
+
+    def report(step: Step) -> None:
+        nonlocal spoke
+        if time.monotonic() - spoke >= SECONDS_BETWEEN_LINES:
+            spoke = time.monotonic()
+            click.echo(f"simctl: {step.done} of {step.planned} runs done, now {step.doing.variant}", err=True)
+
+    return report
+
+
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """The bar on a terminal, nothing otherwise."""
-    if quiet or not sys.stderr.isatty():
+    """A bar on a terminal, lines in a log, or nothing."""
+    if quiet:
         yield lambda _: None
-    else:
+    elif sys.stderr.isatty():
         with progress_bar() as report:
             yield report
+    else:
+        yield progress_lines()
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:

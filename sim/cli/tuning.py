@@ -50,20 +50,21 @@ def with_tuned(rows: list[Prepared], traffic: Traffic, slo: Slo, seeds: Sequence
 def tuned(variant: Variant, context: int, carried: Carried) -> Prepared | None:
     """The variant with the number of slots, out of 2, 3, 4, 6, 8, 12 ... that carries the most users within the SLO.
 
-    Numbers are tried upwards while every layer stays on the GPU, until one carries less than half of the best. Each
-    slot has the context that all but one request in a thousand stay within, rounded up to a power of two. None where
-    the engine has no static slots, where options settle their number, or where not even two fit.
+    Numbers are tried upwards while every layer stays on the GPU, until one carries less than half of the best; where
+    none carries a single user, the largest is taken. Each slot has the context that all but one request in a thousand
+    stay within, rounded up to a power of two. None where the engine has no static slots, where options settle their
+    number, or where not even two fit.
     """
     names = TUNABLE.get(variant.engine)
     if names is None or names.slots in variant.options:
         return None
-    best, most = None, -1
+    best, most = None, 0
     for slots in _candidates():
         found = _deployed(replace(variant, options={**names.settings(slots, context), **variant.options}), slots)
-        users = carried(found, slots) if found else -1
+        users = carried(found, slots) if found else 0
         if found is None or 2 * users < most:
             break
-        if users > most:
+        if users > most or most == 0:
             best, most = found, users
     return best
 
