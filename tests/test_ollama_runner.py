@@ -412,9 +412,34 @@ def test_one_slot_serves_three_requests_in_three_six_and_nine_seconds_and_no_fie
     assert [t - p - a for t, p, a in zip(total, prompt_eval, answer, strict=True)] == [0, 3, 6]
 
 
-def test_with_lookahead_a_slot_is_refilled_one_step_late_and_the_row_in_between_is_wasted() -> None:
-    ends = {}
-    for lookahead in (False, True):
-        lengths = [(10, 5, 0, False)] * 6
-        _, ends[lookahead], _ = closed_loop(OllamaRunner(lookahead=lookahead), 2, 2048, 2, lengths, None)
-    assert ends[True] > ends[False]
+@pytest.mark.parametrize("limit", [1, 9])
+def test_with_lookahead_an_answer_that_has_ended_gets_one_more_row_and_then_its_slot_is_free(limit: int) -> None:
+    core = core_of(OllamaRunner(), 1)
+    request, following = Request(0, 10, 1, limit), Request(1, 10, 1, limit)
+    core.submit(request)
+    core.submit(following)
+    first = core.schedule()
+    ahead = core.schedule()
+    assert first is not None
+    assert ahead is not None
+    assert ahead.passes[0].decodes == ahead.decodes == 1
+    assert core.complete(first, last=False) == [request]
+    assert core.scheduler.running_count == 0
+    after = core.schedule()
+    assert after is not None
+    assert [piece.request for piece in after.pieces] == [following]
+
+
+def test_the_row_of_an_answer_that_reached_its_limit_is_counted_as_wasted() -> None:
+    core = core_of(OllamaRunner(), 1)
+    core.submit(Request(0, 10, 1))
+    core.schedule()
+    ahead = core.schedule()
+    assert ahead is not None
+    assert ahead.wasted == 1
+
+
+def test_lookahead_makes_short_answers_slower() -> None:
+    lengths: Lengths = [(10, 5, 0, False)] * 6
+    ends = [closed_loop(OllamaRunner(lookahead=ahead), 2, 2048, 2, lengths, None)[1] for ahead in (False, True)]
+    assert ends[0] < ends[1]
