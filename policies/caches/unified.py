@@ -15,10 +15,10 @@ class Filling:
 
     __slots__ = ("lanes", "parts", "total")
 
-    def __init__(self, lanes: int, parts: list[tuple[int, int, int]]) -> None:
+    def __init__(self, lanes: int, total: int, parts: list[tuple[int, int, int]]) -> None:
         self.lanes = lanes
+        self.total = total  # cells
         self.parts = parts  # page, cells taken there, place of the lane that had the first of them
-        self.total = sum([cells for _, cells, _ in parts])
 
     def cells_of(self, place: int) -> int:
         """Cells of the lane at a place."""
@@ -29,19 +29,11 @@ class Filling:
         lanes = self.lanes
         if lanes == 1:
             return [(page, cells) for page, cells, _ in self.parts]
-        return [(page, (cells + lanes - 1 - (place - turn) % lanes) // lanes) for page, cells, turn in self.parts]
+        last = lanes - 1 - place
+        return [(page, (cells + (last + turn) % lanes) // lanes) for page, cells, turn in self.parts]
 
-    def give_back(self, place: int, pages: list[int]) -> int:
-        """Take the cells of the lane at a place out of the pages; the first page that has a free cell by that."""
-        lanes, parts = self.lanes, self.parts
-        if lanes == 1:
-            for page, cells, _ in parts:
-                pages[page] -= cells
-        else:
-            last = lanes - 1
-            for page, cells, turn in parts:
-                pages[page] -= (cells + last - (place - turn) % lanes) // lanes
-        return parts[0][0]
+
+Held = tuple[Filling, int]  # and a lane's place in it
 
 
 class UnifiedCache(SlotCache):
@@ -54,7 +46,7 @@ class UnifiedCache(SlotCache):
         self._used = 0
         self._pages = [0] * (padded(n_ctx) // SPAN_STEP)  # used cells of each
         self._lowest = 0  # no page before this one has a free cell
-        self._held: list[list[tuple[Filling, int]]] = [[] for _ in range(slots)]  # of each lane, and its place there
+        self._held: list[list[Held]] = [[] for _ in range(slots)]  # of each lane, oldest first
         self._unplaced = 0  # steps of the joined whose cells are counted but not yet given a page
 
     @property
@@ -106,31 +98,45 @@ class UnifiedCache(SlotCache):
 
     def _truncate(self, slot: int, tokens: int) -> None:
         self._place_steps()
-        excess = self._lanes[slot].tokens - tokens
-        self._lanes[slot].tokens = tokens
-        self._used -= excess
-        held = self._held[slot]
-        while excess:
-            filling, place = held.pop()
-            cells = filling.cells_of(place)
-            excess -= cells
-            self._lowest = min(self._lowest, filling.give_back(place, self._pages))
-            if excess < 0:
-                self._keep_first(slot, filling.shares(place), -excess)
-                break
+        lane = self._lanes[slot]
+        if tokens == lane.tokens:
+            return
+        self._used -= lane.tokens - tokens
+        lane.tokens = tokens
+        self._give_back(slot, self._keep_first(slot, tokens) if tokens else [])
         while self.span and not self._pages[self.span // SPAN_STEP - 1]:
             self.span -= SPAN_STEP
 
-    def _keep_first(self, slot: int, shares: list[tuple[int, int]], cells: int) -> None:
-        """Take back the first of cells just given up."""
-        parts: list[tuple[int, int, int]] = []
-        for page, count in shares:
-            kept = min(count, cells)
-            if kept:
-                self._pages[page] += kept
-                parts.append((page, kept, 0))
-                cells -= kept
-        self._held[slot].append((Filling(1, parts), 0))
+    def _keep_first(self, slot: int, tokens: int) -> list[Held]:
+        """What a lane holds once only its first tokens are left."""
+        kept: list[Held] = []
+        for filling, place in self._held[slot]:
+            cells = filling.cells_of(place)
+            if cells > tokens:
+                parts: list[tuple[int, int, int]] = []
+                for page, count in filling.shares(place):
+                    parts.append((page, min(count, tokens), 0))
+                    tokens -= parts[-1][1]
+                kept.append((Filling(1, sum([count for _, count, _ in parts]), parts), 0))
+                break
+            kept.append((filling, place))
+            tokens -= cells
+        return kept
+
+    def _give_back(self, slot: int, kept: list[Held]) -> None:
+        """Free all cells of a lane but those kept."""
+        pages, lowest = self._pages, self._lowest
+        for filling, place in self._held[slot]:
+            lanes = filling.lanes
+            last = lanes - 1 - place
+            for page, cells, turn in filling.parts:
+                pages[page] -= (cells + (last + turn) % lanes) // lanes
+            lowest = min(lowest, filling.parts[0][0])
+        for filling, place in kept:
+            for page, cells in filling.shares(place):
+                pages[page] += cells
+        self._lowest = lowest
+        self._held[slot] = kept
 
     def _place_steps(self) -> None:
         """Give the joined slots' latest tokens their pages: a step takes one cell for each slot, in slot order."""
@@ -144,6 +150,7 @@ class UnifiedCache(SlotCache):
             return
         pages, page, turn, count = self._pages, self._lowest, 0, len(slots)
         parts: list[tuple[int, int, int]] = []
+        total = cells
         while True:
             free = SPAN_STEP - pages[page]
             if free >= cells:
@@ -157,7 +164,7 @@ class UnifiedCache(SlotCache):
         pages[page] += cells
         parts.append((page, cells, turn))
         self._lowest = page
-        filling = Filling(len(slots), parts)
+        filling = Filling(count, total, parts)
         for place, slot in enumerate(slots):
             self._held[slot].append((filling, place))
 
