@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from policies.caches.slots import SlotCache, content_of
 from policies.caches.unified import UnifiedCache
 from policies.schedulers.llama_passes import Chunk, futile_passes, one_pass, separate_passes, shared_passes
-from policies.schedulers.prompt_cache import PromptCache
+from policies.schedulers.slot_choice import SlotChoice
 from policies.schedulers.ubatches import plain_passes, while_some_generate
 from sim.batch import Batch, Piece
 from sim.cache import KVCache
@@ -43,7 +43,9 @@ class LlamaSlots(Scheduler):
         self.cache = cache
         self.queue: deque[Request] = deque()  # to be looked at before the next step
         self.deferred: deque[Request] = deque()  # found no slot; each release moves one to the queue's front
-        self.idle = list(reversed(range(cache.slots)))  # least recently used first
+        clears_idle = self.cache_idle_slots and isinstance(cache, UnifiedCache)
+        self._choice = SlotChoice(cache, self.slot_prompt_similarity, self.cache_ram_tokens, clears_idle)
+        self.idle = self._choice.idle  # least recently used first
         self._requests: list[Request | None] = [None] * cache.slots
         self.slot_of: dict[Request, int] = {}  # of requests that have one
         self._generating: list[int] = []  # slots in lockstep, by number
@@ -51,8 +53,6 @@ class LlamaSlots(Scheduler):
         self._begun: set[int] = set()  # of those, the ones visited before
         self._vacated: list[int] = []  # by the last step; they are free before the next
         self._groups: list[int] | None = None  # rows of each pass while all slots generate
-        self._saved = PromptCache(self.cache_ram_tokens)
-        self._copied_tokens = 0  # to or from host RAM, before the next step
         self._unified = isinstance(cache, UnifiedCache)
         self._overrun = False
         self._admissions = 0
@@ -128,49 +128,10 @@ class LlamaSlots(Scheduler):
             if not self.idle:
                 self.deferred.append(request)
                 continue
-            slot = self._choose(request)
-            self.idle.remove(slot)
+            slot = self._choice.take(request)
             self._requests[slot] = request
             self.slot_of[request] = slot
             insort(self._prompting, slot)
-            if self.cache_ram_tokens and self.cache_idle_slots:
-                self._save_idle()
-
-    def _choose(self, request: Request) -> int:
-        """The slot that holds most of the prompt if that is worth it, else the least recently used."""
-        cache, content = self.cache, content_of(request)
-        slot, most = self.idle[0], 0
-        if content:
-            threshold = self.slot_prompt_similarity * request.prompt_tokens
-            for candidate in sorted(self.idle):
-                common = min(cache.kept(candidate, content), request.prompt_tokens)
-                if common > most and common > threshold:
-                    slot, most = candidate, common
-        if self.cache_ram_tokens and (not most or 2 * most < cache.context(slot)):
-            self._exchange(slot, request)
-        return slot
-
-    def _exchange(self, slot: int, request: Request) -> None:
-        """Save what the slot holds, and fetch what serves the prompt better."""
-        cache, content = self.cache, content_of(request)
-        held = cache.context(slot)
-        if held:
-            self._copied_tokens += self._saved.save(cache.content(slot), held)
-        if not content:
-            return
-        common = min(cache.kept(slot, content), request.prompt_tokens)
-        better = self._saved.take(content, request.prompt_tokens, held, common)
-        if better is not None:
-            cache.restore(slot, better.content, better.tokens)
-            self._copied_tokens += better.tokens
-
-    def _save_idle(self) -> None:
-        """With every start the other idle slots' tokens go to host RAM, which empties slots of a shared pool."""
-        for slot in self.idle:
-            held = self.cache.context(slot)
-            if held and self._unified:
-                self._copied_tokens += self._saved.save(self.cache.content(slot), held)
-                self.cache.clear(slot)
 
     # -- one step
 
@@ -199,7 +160,7 @@ class LlamaSlots(Scheduler):
         decoding.advance(1)
         passes = tuple([one_pass(rows, 0, rows, span) for rows, span in zip(groups, cache.spans(), strict=True)])
         batch = Batch(count, passes, (), 1, context)
-        if self._copied_tokens:
+        if self._choice.copied_tokens:
             self._charge_copies(batch)
         else:
             left = decoding.steps_left()
@@ -292,9 +253,8 @@ class LlamaSlots(Scheduler):
             self._groups = None
 
     def _charge_copies(self, batch: Batch) -> None:
-        if self._copied_tokens:
-            batch.host_bytes = self._copied_tokens * self.kv_bytes_per_token
-            self._copied_tokens = 0
+        if self._choice.copied_tokens:
+            batch.host_bytes = self._choice.take_copied() * self.kv_bytes_per_token
 
     # -- requests that cannot be served
 

@@ -1,0 +1,63 @@
+"""Which idle slot of llama.cpp a request gets, and what is saved to or fetched from host RAM for that."""
+
+from policies.caches.slots import SlotCache, content_of
+from policies.schedulers.prompt_cache import PromptCache
+from sim.request import Request
+
+
+class SlotChoice:
+    """The idle slots, least recently used first; at the start the highest number counts as that."""
+
+    def __init__(self, cache: SlotCache, similarity: float, ram_tokens: int, clears_idle: bool) -> None:
+        self.idle = list(reversed(range(cache.slots)))
+        self.copied_tokens = 0  # to and from host RAM since somebody last asked
+        self._cache = cache
+        self._similarity = similarity
+        self._saved = PromptCache(ram_tokens) if ram_tokens else None
+        self._clears_idle = clears_idle
+
+    def take(self, request: Request) -> int:
+        """The slot that holds most of the prompt if that is worth it, else the least recently used."""
+        slot, common = self._most_similar(request) or (self.idle[0], 0)
+        if self._saved is not None and (not common or 2 * common < self._cache.context(slot)):
+            self._exchange(slot, request, self._saved)
+        self.idle.remove(slot)
+        if self._saved is not None and self._clears_idle:
+            self._save_idle(self._saved)
+        return slot
+
+    def take_copied(self) -> int:
+        """Tokens copied since the last call."""
+        copied, self.copied_tokens = self.copied_tokens, 0
+        return copied
+
+    def _most_similar(self, request: Request) -> tuple[int, int] | None:
+        """The idle slot with most of the prompt and how much that is; of equals the lowest number."""
+        content = content_of(request)
+        if not content:
+            return None
+        kept = [(slot, min(self._cache.kept(slot, content), request.prompt_tokens)) for slot in sorted(self.idle)]
+        best = max(kept, key=lambda one: one[1])
+        return best if best[1] > self._similarity * request.prompt_tokens else None
+
+    def _exchange(self, slot: int, request: Request, saved: PromptCache) -> None:
+        """Save what the slot holds, and fetch what serves the prompt better."""
+        cache, content = self._cache, content_of(request)
+        held = cache.context(slot)
+        if held:
+            self.copied_tokens += saved.save(cache.content(slot), held)
+        if not content:
+            return
+        common = min(cache.kept(slot, content), request.prompt_tokens)
+        better = saved.take(content, request.prompt_tokens, held, common)
+        if better is not None:
+            cache.restore(slot, better.content, better.tokens)
+            self.copied_tokens += better.tokens
+
+    def _save_idle(self, saved: PromptCache) -> None:
+        """With every start the other idle slots' tokens go to host RAM, which empties them."""
+        for slot in self.idle:
+            held = self._cache.context(slot)
+            if held:
+                self.copied_tokens += saved.save(self._cache.content(slot), held)
+                self._cache.clear(slot)
