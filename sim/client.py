@@ -93,10 +93,9 @@ class Client:
     def _ring(self, _: Event) -> None:
         """Hang up on everyone whose deadline has come; set the alarm for the next one who still waits."""
         self._alarm_is_set = False
-        self._forget_answered()
         while self._patient and self._patient[0][0] <= self.env.now:
             self._leave(self._patient.popleft()[1], End.TIMED_OUT)
-            self._forget_answered()
+        self._forget_answered()
         self._set_alarm()
 
     def _forget_answered(self) -> None:

@@ -179,6 +179,20 @@ def test_an_answer_wins_nothing_by_ending_before_a_deadline_planned_later_in_the
     assert log == ["deadline", "step ends"]
 
 
+def test_what_is_answered_or_gone_is_not_remembered() -> None:
+    env = Clock()
+    client = Client(env, no_server, no_cancel, timeout_s=100.0)
+    for number in range(1000):
+        request = Request(number, 10, 5)
+        client.send_request(request)
+        if number % 2:
+            client.hang_up(request)
+        request.end = End.ABORTED if number % 2 else End.FINISHED
+        client.ended(request)
+    assert len(client._patient) == 1
+    assert not client._hung_up
+
+
 @pytest.mark.parametrize("options", [{"timeout_s": 0.0}, {"timeout_s": -1.0}, {"retries": -1}])
 def test_patience_that_means_nothing_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"timeout|retries"):

@@ -264,6 +264,19 @@ def test_a_channel_with_other_options_is_served_one_reload_after_another() -> No
     assert server.run().entered == [(0, 1), (13, 2), (26, 3), (39, 4)]
 
 
+def test_a_cold_start_loads_what_its_first_request_needs() -> None:
+    server = Server(Door(permits=2, load_s=20.0), wants={1: 4096, 2: 4096, 3: 8192}, reload_s=10.0)
+    server.knock(0, 1, 2, 3)
+    assert server.run().entered == [(20, 1), (20, 2), (33, 3)]
+
+
+def test_when_nobody_is_left_to_use_what_was_loaded_the_next_load_begins_at_once() -> None:
+    server = Server(Door(permits=2, load_s=20.0), wants={1: 4096, 2: 8192}, reload_s=10.0)
+    first, _ = server.knock(0, 1, 2)
+    server.withdraw(1, first)
+    assert server.run().entered == [(30, 2)]
+
+
 def test_a_queue_emptied_by_its_last_client_leaving_lets_the_reload_begin() -> None:
     server = Server(Door(permits=0), wants={2: 8192}, reload_s=10.0)
     (first,) = server.knock(0, 1)
