@@ -141,9 +141,11 @@ def option_value(text: str) -> Any:
     return text
 
 
-def engine_option(name: str, chosen: Sequence[str]) -> dict[str, str]:
-    """The chosen engines that have an option, each with its own spelling; refused where none has it."""
+def option_owners(name: str, value: Any, variants: Sequence[Variant]) -> dict[str, str]:
+    """The engines that have an option, each with its own spelling; refused where none has it."""
+    chosen = list(dict.fromkeys(variant.engine for variant in variants))
     owners = {known: spelling for known in chosen if (spelling := _spelling(known, name))}
+    owners = owners or {variant.engine: name for variant in variants if _takes(variant, name, value)}
     if owners:
         return owners
     others = [known for known in engine_names() if known not in chosen and _spelling(known, name)]
@@ -157,15 +159,21 @@ def _spelling(engine_id: str, name: str) -> str | None:
     return next((option for option in engine(engine_id).OPTIONS if fold(option) == fold(name)), None)
 
 
-def refuse_unmodelled(variant: Variant, name: str) -> None:
-    """Let the engine itself refuse an option that it has and that is not modelled."""
+def _takes(variant: Variant, name: str, value: Any) -> bool:
+    """Whether an engine takes an option under a name that it does not list, as `np` for `parallel`.
+
+    An engine that has the option without modelling it refuses it itself.
+    """
     try:
-        deploy(replace(variant, options={name.replace("-", "_"): True}))
+        deploy(replace(variant, options={name: value}))
     except NotSupported as error:
         if fold(name) in fold(str(error)):
             raise
-    except (UsageError, DoesNotFit):
-        return
+    except DoesNotFit:
+        return True
+    except UsageError:
+        return False
+    return True
 
 
 # -- deployments

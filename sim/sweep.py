@@ -1,8 +1,10 @@
 """Many runs: every variant at every number of users with every seed, on all cores, refined around the cliffs."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -67,6 +69,7 @@ class Runner(Generic[Measured]):
 
     def __post_init__(self) -> None:
         self._planned = self._done = 0
+        self._started = False  # the processes, which then stay for later rounds
 
     def run(self, runs: Sequence[Run]) -> Iterator[tuple[Key, Measured]]:
         """Every run's point and measurement."""
@@ -79,16 +82,18 @@ class Runner(Generic[Measured]):
     def _outcomes(self, runs: Sequence[Run]) -> Iterable[Measured]:
         scenarios = [run.scenario for run in runs]
         requests = sum(scenario.workload.requests for scenario in scenarios)
-        if self.processes == 1 or len(runs) == 1 or requests < WORTH_PROCESSES:
+        if self.processes == 1 or not (self._started or requests >= WORTH_PROCESSES):
             return (run_one(scenario, self.measure) for scenario in scenarios)
+        self._started = True
         return self._on_processes(scenarios)
 
     def _on_processes(self, scenarios: Sequence[Scenario]) -> Iterator[Measured]:
         from joblib import Parallel, delayed  # noqa: PLC0415 (only here: it takes long to load)
 
-        outcomes = Parallel(self.processes, return_as="generator", batch_size=1)(
-            delayed(run_one)(scenario, self.measure) for scenario in scenarios
-        )
+        with _interrupts_ignored():
+            outcomes = Parallel(self.processes, return_as="generator", batch_size=1)(
+                delayed(run_one)(scenario, self.measure) for scenario in scenarios
+            )
         try:
             yield from outcomes
         except BaseException:
@@ -97,6 +102,19 @@ class Runner(Generic[Measured]):
             raise
         finally:
             outcomes.close()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For the processes that are started meanwhile, which inherit it: an interrupt is for the sweep to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_one(scenario: Scenario, measure: Callable[[Result], Measured]) -> Measured:

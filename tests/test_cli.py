@@ -177,6 +177,23 @@ def test_by_default_three_engines_are_compared_as_installed_and_two_of_them_tune
     assert {point["variant"] for point in found["points"]} == set(slots)
 
 
+def test_an_option_reaches_the_engines_that_have_it_under_any_of_their_names() -> None:
+    words = ["sweep", "--gpu", "a100-40g", *DEFAULT, "-np", "3", "-c", "6000"]
+    rows = {row["id"]: row for row in results(*words)["variants"]}
+    assert rows["llama.cpp"]["memory"]["slots"] == 3
+    assert "llama.cpp-tuned" not in rows
+    assert rows["ollama"]["memory"]["slots"] == 1
+
+
+def test_the_default_comparison_is_repeated_by_its_scenario() -> None:
+    first = results("sweep", "--gpu", "a100-40g", *DEFAULT)
+    words = [
+        word for flag, value in first["scenario"].items() if value is not None for word in (f"--{flag}", str(value))
+    ]
+    assert first["scenario"]["engine"] is None
+    assert results("sweep", *words) == first
+
+
 def test_one_weight_format_can_be_asked_of_every_engine() -> None:
     found = results("sweep", "--gpu", "a100-40g", "--weights", "fp16", *DEFAULT)
     assert {row["weights"] for row in found["variants"]} == {"fp16"}
@@ -240,6 +257,7 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
     "no requests": (["--requests", "0"], 2, "0 is not in the range"),
     "option not modelled": (["--speculative-config", "x"], 2, "speculative_config is not modelled"),
     "unknown option": (["--max-num-seq", "3"], 2, "unknown option '--max-num-seq': did you mean --max-num-seqs"),
+    "option of another engine": (["--num-parallel", "4"], 2, "option --num-parallel belongs to ollama, not to vllm"),
     "option with a bad value": (["--max-num-seqs", "few"], 2, "max_num_seqs"),
     "unknown format": (["-o", "jsn"], 2, "did you mean json"),
     "two formats on stdout": (["-o", "json", "-o", "table"], 2, "both go to stdout"),

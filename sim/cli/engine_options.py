@@ -1,14 +1,13 @@
 """Commands that also take every option of an engine, under the engine's own name."""
 
 import re
-from typing import Any
 
 import click
 
 META_KEY = "simctl.engine_options"
 _NUMBER = re.compile(r"-\.?[0-9].*")
 
-EngineOptions = tuple[tuple[str, Any], ...]
+EngineOptions = tuple[tuple[str, str | None], ...]
 
 
 class EngineCommand(click.Command):
@@ -36,7 +35,7 @@ def split_words(words: list[str], own_options: dict[str, bool]) -> tuple[list[st
     `--no-NAME` switches NAME off.
     """
     own: list[str] = []
-    others: list[tuple[str, Any]] = []
+    others: list[tuple[str, str | None]] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)

@@ -15,6 +15,7 @@ from sim.simulate import simulate
 from sim.slo import Slo
 from sim.variant import Demand, Variant
 
+TRIAL_REQUESTS = 200  # measured in each trial run: it only has to rank numbers of slots
 MOST_SLOTS = 256  # more sequences than llama.cpp can be built for
 
 
@@ -91,7 +92,7 @@ def _deployed(variant: Variant, slots: int) -> Prepared | None:
 
 def users_carried(row: Prepared, slots: int, traffic: Traffic, slo: Slo, seeds: Sequence[int]) -> int:
     """The most users within the SLO, of 1, 2, 4 ... up to one for each slot, as far as each of them is."""
-    closed = replace(traffic, demand=Demand(requests=traffic.demand.requests))
+    closed = replace(traffic, demand=Demand(requests=min(TRIAL_REQUESTS, traffic.demand.requests or TRIAL_REQUESTS)))
     carried = 0
     for users in sorted({2**power for power in range(slots.bit_length())} | {slots}):
         if not passes([_attainment(row, closed, users, slo, seed) for seed in seeds]):

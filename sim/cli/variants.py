@@ -60,12 +60,10 @@ def _variant(flags: Flags, text: str) -> Variant:
     )
 
 
-def _with_options(variants: list[Variant], given: Sequence[tuple[str, Any]]) -> list[Variant]:
+def _with_options(variants: list[Variant], given: Sequence[tuple[str, str | None]]) -> list[Variant]:
     """Every engine option handed to the variants whose engine has it."""
-    engines = list(dict.fromkeys(variant.engine for variant in variants))
     for written, text in given:
-        name, value = _owners_name(written, text, variants, engines)
-        owners = compose.engine_option(name, engines)
+        owners, value = _owners(written, text, variants)
         variants = [
             replace(variant, options={**variant.options, owners[variant.engine]: value})
             if variant.engine in owners
@@ -75,17 +73,15 @@ def _with_options(variants: list[Variant], given: Sequence[tuple[str, Any]]) -> 
     return variants
 
 
-def _owners_name(name: str, text: str | None, variants: list[Variant], engines: list[str]) -> tuple[str, Any]:
-    """An option's name and value; `--no-NAME` means NAME is off where no engine calls an option so."""
+def _owners(name: str, text: str | None, variants: list[Variant]) -> tuple[dict[str, str], Any]:
+    """Who has the option, and its value; `--no-NAME` switches NAME off where no engine calls an option so."""
     value = True if text is None else compose.option_value(text)
     try:
-        compose.engine_option(name, engines)
+        return compose.option_owners(name, value, variants), value
     except UsageError:
-        if text is None and name.startswith("no-"):
-            return name.removeprefix("no-"), False
-        for variant in variants:
-            compose.refuse_unmodelled(variant, name)
-    return name, value
+        if text is not None or not name.startswith("no-"):
+            raise
+    return compose.option_owners(name.removeprefix("no-"), False, variants), False  # noqa: FBT003
 
 
 def _deployed(variant: Variant, *, explicit: bool) -> Prepared:
