@@ -1,7 +1,7 @@
 """Names turned into objects: the one door from the words of a user to engines, policies, workloads and step times."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib import import_module
@@ -14,7 +14,7 @@ from calibration import catalog
 from sim.cache import KVCache
 from sim.cost import StepCost
 from sim.engine import Deployment, Engine
-from sim.errors import DoesNotFit, NotSupported, UnknownName, UsageError
+from sim.errors import UnknownName, UsageError
 from sim.hardware import Gpu, Host, Model
 from sim.router import RouterMaker
 from sim.scenario import Patience, Scenario
@@ -126,9 +126,6 @@ def _classes(folder: str, stem: str, fits: Callable[[type[Any]], bool]) -> list[
     return [kind for kind in own if fits(kind)]
 
 
-# -- options
-
-
 def option_value(text: str) -> Any:
     """An option's value as a number or a truth value where it reads as one."""
     if text.lower() in ("true", "false"):
@@ -139,41 +136,6 @@ def option_value(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def option_owners(name: str, value: Any, variants: Sequence[Variant]) -> dict[str, str]:
-    """The engines that have an option, each with its own spelling; refused where none has it."""
-    chosen = list(dict.fromkeys(variant.engine for variant in variants))
-    owners = {known: spelling for known in chosen if (spelling := _spelling(known, name))}
-    owners = owners or {variant.engine: name for variant in variants if _takes(variant, name, value)}
-    if owners:
-        return owners
-    others = [known for known in engine_names() if known not in chosen and _spelling(known, name)]
-    if others:
-        raise UsageError(f"option --{name} belongs to {', '.join(others)}, not to {', '.join(chosen)}")
-    options = {option for known in chosen for option in engine(known).OPTIONS}
-    raise UnknownName("option", f"--{name}", sorted(f"--{option.replace('_', '-')}" for option in options))
-
-
-def _spelling(engine_id: str, name: str) -> str | None:
-    return next((option for option in engine(engine_id).OPTIONS if fold(option) == fold(name)), None)
-
-
-def _takes(variant: Variant, name: str, value: Any) -> bool:
-    """Whether an engine takes an option under a name that it does not list, as `np` for `parallel`.
-
-    An engine that has the option without modelling it refuses it itself.
-    """
-    try:
-        deploy(replace(variant, options={name: value}))
-    except NotSupported as error:
-        if fold(name) in fold(str(error)):
-            raise
-    except DoesNotFit:
-        return True
-    except UsageError:
-        return False
-    return True
 
 
 # -- deployments

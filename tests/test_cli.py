@@ -435,6 +435,12 @@ def test_a_key_press_ends_a_long_sweep_without_noise(jobs: str) -> None:
     assert "Traceback" not in said
 
 
+def test_the_version_is_said() -> None:
+    done = simctl("--version")
+    assert (done.exit_code, done.stdout.split()[0]) == (0, "simctl")
+    assert done.stdout.split()[1] == results(*SWEEP, "--users", "1")["simctl"]
+
+
 def test_help_loads_nothing_that_takes_time() -> None:
     code = "import sys\nfrom sim.cli.main import cli\ntry:\n    cli.main(['--help'])\nfinally:\n    print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sim import compose
 from sim.cli.flags import Flags
+from sim.cli.option_owners import option_owners
 from sim.engine import Deployment
 from sim.errors import DoesNotFit, NotSupported, SimctlError, UsageError
 from sim.variant import Variant
@@ -77,11 +78,11 @@ def _owners(name: str, text: str | None, variants: list[Variant]) -> tuple[dict[
     """Who has the option, and its value; `--no-NAME` switches NAME off where no engine calls an option so."""
     value = True if text is None else compose.option_value(text)
     try:
-        return compose.option_owners(name, value, variants), value
+        return option_owners(name, value, variants), value
     except UsageError:
         if text is not None or not name.startswith("no-"):
             raise
-    return compose.option_owners(name.removeprefix("no-"), False, variants), False  # noqa: FBT003
+    return option_owners(name.removeprefix("no-"), False, variants), False  # noqa: FBT003
 
 
 def _deployed(variant: Variant, *, explicit: bool) -> Prepared:
