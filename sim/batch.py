@@ -31,7 +31,6 @@ class Pass(NamedTuple):
 class Batch:
     """One step. It may repeat unchanged `steady_steps` times if nobody arrives meanwhile."""
 
-    clock = 0  # the decode group's clock after this step
     preempted: Sequence[Request] = ()
     paused: Sequence[Request] = ()  # decode, but get no token in this step
     failed: Sequence[Request] = ()  # die of this decision
@@ -53,8 +52,9 @@ class Batch:
         self.steady_steps = steady_steps
         self.context = context  # tokens of the decode group in the cache before the step
         self.prompt_tokens = 0
-        for one in passes:
-            self.prompt_tokens += one.prefill_tokens
+        if pieces:
+            for one in passes:
+                self.prompt_tokens += one.prefill_tokens
 
     @property
     def tokens(self) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from heapq import heappush
 from typing import cast
 
 from simpy import Environment, Event
@@ -27,14 +28,14 @@ def seconds(picoseconds: int) -> float:
 
 
 class Call(Event):
-    """An event that calls one function when its time has come."""
+    """An event that calls one function when its time has come, and never fails."""
 
-    def __init__(self, clock: "Clock", callback: Callable[[Event], None]) -> None:
-        self.env = clock
+    _ok = True
+    _value = None
+    _defused = False
+
+    def __init__(self, callback: Callable[[Event], None]) -> None:
         self.callbacks = [callback]
-        self._value = None
-        self._ok = True
-        self._defused = False
 
 
 class Clock(Environment):
@@ -53,13 +54,13 @@ class Clock(Environment):
 
     def call_in(self, delay_ps: int, callback: Callable[[Event], None], rank: int = 1) -> Event:
         """Have the callback called after a while; the event identifies the call."""
-        event = Call(self, callback)
-        self.schedule(event, cast(EventPriority, rank), delay_ps)
+        event = Call(callback)
+        heappush(self._queue, (self._now + delay_ps, cast(EventPriority, rank), next(self._eid), event))
         return event
 
     def call_last(self, callback: Callable[[Event], None]) -> None:
         """Have the callback called at this instant, after everything else of this instant."""
-        self.schedule(Call(self, callback), _LAST)
+        self.schedule(Call(callback), _LAST)
 
     def is_last(self) -> bool:
         """Whether nothing else happens at this instant."""

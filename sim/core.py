@@ -9,13 +9,15 @@ from sim.scheduler import Scheduler
 class Core:
     """Queues and memory. `schedule` and `complete` alternate; a pipelined core schedules once ahead."""
 
-    __slots__ = ("_ending", "_in_flight", "cache", "decoding", "scheduler")
+    __slots__ = ("_decide", "_ending", "_in_flight", "_pipelined", "cache", "decoding", "scheduler")
 
     def __init__(self, scheduler: Scheduler, cache: KVCache) -> None:
         scheduler.bind(cache)
         self.scheduler = scheduler
         self.cache = cache
         self.decoding = scheduler.decoding
+        self._decide = scheduler.schedule
+        self._pipelined = scheduler.pipelined
         self._in_flight = False
         self._ending: list[Request] = []  # have their last token, seen by the scheduler one step late
 
@@ -34,31 +36,33 @@ class Core:
 
     def schedule(self) -> Batch | None:
         """Decide the next step."""
-        if self._in_flight:
+        if self._in_flight and self.decoding.ends_at <= self.decoding.clock:
             self._see_predictable_ends()
-        batch = self.scheduler.schedule()
-        if batch is not None:
-            batch.clock = self.decoding.clock
-            self._in_flight = self.scheduler.pipelined
+        batch = self._decide()
+        if batch is not None and self._pipelined:
+            self._in_flight = True
             if self._ending:
                 batch.steady_steps = 1
+                batch.wasted += sum(request.lockstep for request in self._ending)
         return batch
 
-    def repeat(self, batch: Batch, steps: int) -> None:
-        """The batch ran `steps` times more than once."""
-        if steps:
-            self.scheduler.repeat(steps)
-            batch.clock += steps
+    def repeat(self, steps: int) -> None:
+        """The batch decided last ran `steps` times more than once."""
+        self.scheduler.repeat(steps)
 
     def complete(self, batch: Batch, last: bool = True) -> list[Request]:
         """The results of the batch are known: the requests that end with it.
 
         `last` says that no later batch has been scheduled yet.
         """
-        ending, self._ending = self._ending, []
         if last:
             self._in_flight = False
-            ending += self.decoding.due()
+            ending = self._ending + self.decoding.due()
+        else:
+            ending = self._ending
+        if not ending:
+            return []
+        self._ending = []
         for request in ending:
             request.end = End.LENGTH if request.stops_by_length else End.FINISHED
             self.scheduler.finish(request)

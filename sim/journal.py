@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,29 +42,43 @@ REQUEST_COLUMNS = (
     "prefill_ps",
     "decode_ps",
     "preemption_ps",
+    "stall_ps",
+    "replica",
 )
 ENDS = tuple(End)
 _END_NUMBER = {end: number for number, end in enumerate(ENDS)}
 _DECISIONS_A_SAMPLE = 8
+_ROWS_A_PACK = 4096
 
 Columns = dict[str, NDArray[np.int64]]
 
 
 class Table:
-    """Rows of integers in one packed array."""
+    """Rows of integers, packed into one array now and then."""
 
-    __slots__ = ("_cells", "append", "names")
+    __slots__ = ("_cells", "_rows", "append", "names")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self._cells = array("q")
-        self.append: Callable[[tuple[int, ...]], None] = self._cells.extend
+        self._rows: list[tuple[int, ...]] = []
+        self.append: Callable[[tuple[int, ...]], None] = self._rows.append
+
+    def pack(self) -> None:
+        """Move the rows into the array once there are many: packed they take a tenth of the memory."""
+        if len(self._rows) >= _ROWS_A_PACK:
+            self._pack()
 
     def columns(self) -> Columns:
         """All rows as one array a column."""
+        self._pack()
         whole = np.frombuffer(self._cells, np.int64) if self._cells else np.empty(0, np.int64)
         width = len(self.names)
         return {name: whole[number::width].copy() for number, name in enumerate(self.names)}
+
+    def _pack(self) -> None:
+        self._cells.extend(chain.from_iterable(self._rows))
+        self._rows.clear()
 
 
 class Journal:
@@ -82,6 +97,8 @@ class Journal:
         self._decisions += 1
         if self._decisions % _DECISIONS_A_SAMPLE == 0:
             self.usage.append((now_ps, *core.cache.usage()))
+            self.strides.pack()
+            self.gaps.pack()
 
 
 class RequestLog:
@@ -90,6 +107,7 @@ class RequestLog:
     def __init__(self) -> None:
         self._table = Table(REQUEST_COLUMNS)
         self._append = self._table.append
+        self._pack = self._table.pack
         self.columns = self._table.columns
 
     def add(self, request: Request) -> None:
@@ -114,5 +132,8 @@ class RequestLog:
                 request.prefill_mark,
                 request.decode_mark,
                 request.preemption_ps,
+                request.stall_ps,
+                request.replica,
             )
         )
+        self._pack()

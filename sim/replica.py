@@ -109,57 +109,52 @@ class Replica:
             self.env.call_last(self._decide)
 
     def _decide(self, _: Event | None = None) -> None:
-        self._deciding = False
+        self._deciding = True  # whoever is turned away and asks again need not ask for a decision
         batch = self.core.schedule()
         while batch is not None and not batch.passes:  # only memory moved
             self._note_decision(batch)
             batch = self.core.schedule()
         if batch is not None:
             self._run(batch)
+        self._deciding = False
 
     def _run(self, batch: Batch) -> None:
         """Start the batch now."""
-        if batch.pieces or batch.preempted or batch.failed or batch.rejected:
-            self._note_decision(batch)
         stride = self._stride_of(batch)
-        steps = min(batch.steady_steps, stride.steps)
-        if self._stride_limit is not None:
-            steps = min(steps, self._stride_limit)
+        steps = batch.steady_steps
+        steps = min(steps, stride.steps)
+        if self._stride_limit is not None and steps > self._stride_limit:
+            steps = self._stride_limit
         self._batch, self._stride, self._steps = batch, stride, steps
         self._start_ps = self.env._now
-        self._end_event = self.env.call_in(stride.total(steps), self._ended, self._rank)
+        duration = stride.first_ps if steps == 1 else stride.total(steps)
+        self._end_event = self.env.call_in(duration, self._ended, self._rank)
+        if batch.pieces or batch.preempted or batch.paused or batch.failed or batch.rejected:
+            self._note_decision(batch)
 
     def _ended(self, event: Event) -> None:
         """The stride is over: results come out, and the next decision is due."""
         if event is not self._end_event:  # cut short since
             return
-        batch, steps, core = self._batch, self._steps, self.core
+        batch, core = self._batch, self.core
         assert batch is not None
-        if steps > 1:
-            core.repeat(batch, steps - 1)
-        self._account(batch, steps)
-        following = self._decided_ahead() if self._pipelined else None
-        ended = core.complete(batch, following is None)
+        if self._steps > 1:
+            core.repeat(self._steps - 1)
+        self._account(batch)
         if batch.pieces:
             self._first_tokens(batch)
         self._batch = None
         self._deciding = True  # whoever arrives now need not ask for a decision
+        following = self._decided_ahead() if self._pipelined else None
+        ended = core.complete(batch, following is None)
         if following is not None:
             self._run(following)
-        self._hand_out(ended)
+        if ended or self._inbox:
+            self._hand_out(ended)
         if following is None:
             self._decide_when_all_have_spoken()
         else:
             self._deciding = False
-
-    def _hand_out(self, ended: list[Request]) -> None:
-        """Answers reach their users, who may ask again at once; then whoever knocked meanwhile is let in."""
-        now = self.env.now
-        for request in ended:
-            request.end_ps = now
-            self._tell_ended(request)
-        if self._inbox:
-            self._open_inbox()
 
     def _decided_ahead(self) -> Batch | None:
         """The step that was decided when the last one began; None when there was nothing to run."""
@@ -168,6 +163,15 @@ class Replica:
             self._note_decision(following)
             return None
         return following
+
+    def _hand_out(self, ended: list[Request]) -> None:
+        """Answers reach their users, who may ask again at once; then whoever knocked meanwhile is let in."""
+        now = self.env._now
+        for request in ended:
+            request.end_ps = now
+            self._tell_ended(request)
+        if self._inbox:
+            self._open_inbox()
 
     def _decide_when_all_have_spoken(self) -> None:
         """Decide now, or after the other events of this instant if there are any."""
@@ -203,29 +207,32 @@ class Replica:
                 request.admitted_ps = now
                 request.prefill_mark, request.decode_mark = self.prefill_ps, self.decode_ps
             else:
-                request.preemption_ps += now
-                request.prefill_mark += self.prefill_ps
-                request.decode_mark += self.decode_ps
+                self._interruption(request, 1)
         for request in batch.preempted:
             request.last_token_ps = now
-            request.preemption_ps -= now
-            request.prefill_mark -= self.prefill_ps
-            request.decode_mark -= self.decode_ps
+            self._interruption(request, -1)
         for request in batch.paused:
             request.last_token_ps = now
         for request in (*batch.failed, *batch.rejected):
             self._leave(request)
         self.journal.note_decision(now, self.core, batch)
 
-    def _account(self, batch: Batch, steps: int) -> None:
+    def _interruption(self, request: Request, sign: int) -> None:
+        """What passes while a request is out of the batch is neither its prompt time nor its decode time."""
+        if request.first_token_ps < 0:
+            request.preemption_ps += sign * self.env.now
+            request.prefill_mark += sign * self.prefill_ps
+            request.decode_mark += sign * self.decode_ps
+
+    def _account(self, batch: Batch) -> None:
         """Write the stride down."""
-        stride = self._stride
-        first, growth, _, prefill = stride
-        total = first if steps == 1 else stride.total(steps)
+        first, growth, _, prefill = self._stride
+        steps = self._steps
+        total = self.env._now - self._start_ps
         self.prefill_ps += prefill
         self.decode_ps += total - prefill
-        row = (self._start_ps, first, growth, steps, batch.decodes - batch.wasted, batch.prompt_tokens, batch.context)
-        self._record(row)
+        tokens = batch.decodes - batch.wasted
+        self._record((self._start_ps, first, growth, steps, tokens, batch.prompt_tokens, batch.context))
 
     def _first_tokens(self, batch: Batch) -> None:
         """Prompts that are complete give their first token; interrupted requests go on."""
@@ -234,7 +241,9 @@ class Replica:
         for request, tokens, _, ends, _ in batch.pieces:
             if request.first_token_ps >= 0:
                 if ends:
-                    self.journal.gaps.append((now, now - request.last_token_ps))
+                    gap = now - request.last_token_ps
+                    self.journal.gaps.append((now, gap))
+                    request.stall_ps = max(request.stall_ps, gap)
                     request.last_token_ps = now
                 continue
             request.own_prefill_ps += prefill_ps * tokens // batch.prompt_tokens

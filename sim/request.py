@@ -50,6 +50,7 @@ class Request:
         "prefix",
         "priority",
         "prompt_tokens",
+        "replica",
         "stall_ps",
         "stops_by_length",
         "user",
@@ -70,6 +71,7 @@ class Request:
     ) -> None:
         self.id = id
         self.user = user
+        self.replica = 0  # which one serves it
         self.attempt = attempt
         self.prompt_tokens = prompt_tokens
         self.output_tokens = output_tokens
@@ -80,7 +82,7 @@ class Request:
         self.own = own  # names the rest of the content when a later prompt will repeat it
 
         self.arrival_ps = arrival_ps
-        self.entered_ps = -1  # through the front door
+        self.entered_ps = arrival_ps  # through the front door, where there is one
         self.admitted_ps = -1  # first time in a batch
         self.first_token_ps = -1
         self.last_token_ps = -1

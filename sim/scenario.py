@@ -50,5 +50,5 @@ class Result:
     scenario: Scenario
     requests: Columns
     replicas: tuple[ReplicaRecord, ...]
-    end_ps: int
+    end_ps: int  # when the last request ended
     unanswered: int  # requests still inside when nothing could happen any more

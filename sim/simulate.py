@@ -1,7 +1,7 @@
 """Run one scenario."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sim.client import Client
@@ -11,7 +11,7 @@ from sim.frontdoor import FrontDoor
 from sim.journal import Journal, RequestLog
 from sim.replica import Replica, View
 from sim.request import End, Request
-from sim.scenario import ReplicaRecord, Result, Scenario
+from sim.scenario import Patience, ReplicaRecord, Result, Scenario
 from sim.workload import Port, random_streams
 
 
@@ -32,18 +32,18 @@ class _Server:
         self.journal = Journal()
         self.core = scenario.deployment.core()
         self.replica = Replica(
-            run.env, self.core, scenario.cost, self.journal, self._ended, scenario.stride_limit, number
+            run.env,
+            self.core,
+            scenario.cost,
+            self.journal,
+            run.ended if scenario.deployment.door == Door() else self._ended,
+            scenario.stride_limit,
+            number,
         )
         self._run = run
         door = scenario.deployment.door
         self._door = None if door == Door() else FrontDoor(run.env, door, self.replica.submit, self._turned_away)
-
-    def arrive(self, request: Request) -> None:
-        if self._door is None:
-            request.entered_ps = request.arrival_ps
-            self.replica.submit(request)
-        else:
-            self._door.arrive(request)
+        self.arrive = self.replica.submit if self._door is None else self._door.arrive
 
     def cancel(self, request: Request, end: End) -> None:
         if self._door is not None and self._door.withdraw(request):
@@ -65,9 +65,14 @@ class _Server:
             self.core.cache.capacity_tokens,
         )
 
+    def inside(self) -> int:
+        """Requests that it holds."""
+        view = self.view()
+        return view.waiting + view.running
+
     def _ended(self, request: Request) -> None:
-        if self._door is not None:
-            self._door.left(request)
+        assert self._door is not None
+        self._door.left(request)
         self._run.ended(request)
 
     def _turned_away(self, request: Request, end: End) -> None:
@@ -83,28 +88,26 @@ class _Run:
         self.scenario = scenario
         self.env = Clock()
         self.log = RequestLog()
-        self.sent = 0
+        self._record = self.log.add
         self.servers = [_Server(self, number) for number in range(scenario.replicas)]
         self._router = scenario.router()
-        self._where: dict[Request, _Server] = {}
-        self._tracks = scenario.replicas > 1
-        patience = scenario.patience
-        self._client = (
-            Client(self.env, self._route, self._cancel, patience.timeout_s, patience.retries, patience.backoff_s)
-            if patience.timeout_s is not None or patience.retries
-            else None
-        )
-        send = self._route if self._client is None else self._client.send_request
+        send = self.servers[0].arrive if scenario.replicas == 1 else self._route
+        self._client = self._clients(scenario.patience, send)
+        if self._client is not None:
+            send = self._client.send_request
         self.source = scenario.workload.source(Port(self.env, send, random_streams(scenario.seed)))
+
+    def _clients(self, patience: Patience, send: Callable[[Request], None]) -> Client | None:
+        """Clients that do more than wait."""
+        if patience.timeout_s is None and not patience.retries:
+            return None
+        return Client(self.env, send, self._cancel, patience.timeout_s, patience.retries, patience.backoff_s)
 
     def ended(self, request: Request) -> None:
         """A request has left its server."""
-        self.log.add(request)
-        if self._tracks:
-            del self._where[request]
-        if self._client is not None and self._client.ended(request) is not None:
-            return
-        self.source.ended(request)
+        self._record(request)
+        if self._client is None or self._client.ended(request) is None:
+            self.source.ended(request)
 
     def result(self) -> Result:
         requests = self.log.columns()
@@ -112,22 +115,16 @@ class _Run:
             self.scenario,
             requests,
             tuple(server.record() for server in self.servers),
-            self.env.now,
-            self.sent - len(requests["id"]),
+            int(requests["end_ps"].max(initial=0)),
+            sum(server.inside() for server in self.servers),
         )
 
     def _route(self, request: Request) -> None:
-        self.sent += 1
-        if self._tracks:
-            chosen = self._router.choose(request, [server.view() for server in self.servers])
-            server = self._where[request] = self.servers[chosen]
-        else:
-            server = self.servers[0]
-        server.arrive(request)
+        request.replica = self._router.choose(request, [server.view() for server in self.servers])
+        self.servers[request.replica].arrive(request)
 
     def _cancel(self, request: Request, end: End) -> None:
-        server = self._where[request] if self._tracks else self.servers[0]
-        server.cancel(request, end)
+        self.servers[request.replica].cancel(request, end)
 
 
 @contextmanager

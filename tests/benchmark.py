@@ -4,7 +4,7 @@ python -m tests.benchmark [--quick]
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from time import process_time
@@ -12,7 +12,7 @@ from typing import Any
 
 from simpy import Environment, Event
 
-from calibration import catalog
+from calibration import catalog, profile
 from calibration.physics import step_cost
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
@@ -32,7 +32,7 @@ PROMPT, OUTPUT = "lognormal:mean=512,cv=0.8", "lognormal:mean=256,cv=0.8"
 def bare_timeout_s() -> float:
     """CPU time of one timeout of a process that does nothing else."""
 
-    def waiter(env: Environment) -> Iterator[Event]:
+    def waiter(env: Environment) -> Generator[Event, None, None]:
         for _ in range(BARE_TIMEOUTS):
             yield env.timeout(1)
 
@@ -54,7 +54,7 @@ def deployed(engine: Engine, **options: Any) -> Deployment:
 def loop(deployment: Deployment, users: int, requests: int, prompt: str = PROMPT, output: str = OUTPUT) -> Scenario:
     """Users without think time."""
     workload = ClosedLoop(users, requests, parse_lengths(prompt), parse_lengths(output))
-    return Scenario(deployment, step_cost(deployment), workload, RoundRobin)
+    return Scenario(deployment, step_cost(deployment, profile.load("datasheet")), workload, RoundRobin)
 
 
 def tight(scenario: Scenario, share: float) -> Scenario:

@@ -42,6 +42,8 @@ class PagedMachine(RuleBasedStateMachine):
 
     @rule(prefix=PREFIXES, tail=st.integers(0, 20), own=st.sampled_from([None, None, "talk"]))
     def arrive(self, prefix: tuple[tuple[str, int], ...], tail: int, own: str | None) -> None:
+        if own in {request.own for request in (*self.outside, *self.alone, *self.joined)}:
+            own = None  # a conversation asks its next question once it has the last answer
         self.count += 1
         shared = sum(length for _, length in prefix)
         request = Request(self.count, max(1, shared + tail), 50, prefix=prefix, own=own)

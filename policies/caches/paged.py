@@ -43,13 +43,14 @@ class PagedCache:
 
     def admits(self, request: Request, cached: int, tokens: int, whole: int, spare: int) -> bool:
         """Query: room for the first `tokens` tokens, for all of `whole`, and for `spare` blocks besides."""
-        needed = self.blocks_for(max(tokens, whole)) + spare
-        return needed - cached // self.block_size + self._revived(request, cached) <= self.free_blocks
+        needed = -(-max(tokens, whole) // self.block_size) + spare
+        return needed - cached // self.block_size <= self.free_blocks
 
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take the `cached` tokens' blocks and new ones up to `tokens`."""
-        self._take(self.blocks_for(tokens))
-        self._held[request] = self.blocks_for(tokens)
+        blocks = -(-tokens // self.block_size)
+        self.free_blocks -= blocks
+        self._held[request] = blocks
         self._own_tokens[request] = tokens
 
     def grow(self, request: Request, tokens: int) -> bool:
@@ -166,10 +167,6 @@ class PagedCache:
 
     def _give_back(self, request: Request, held: int, tokens: int) -> None:
         self.free_blocks += held
-
-    def _revived(self, request: Request, cached: int) -> int:
-        """Blocks of the hit that nobody uses now: taking them costs free blocks too."""
-        return 0
 
     def usage(self) -> Usage:
         """Query: the last block of a request is partly empty; nothing else is lost."""

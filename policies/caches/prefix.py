@@ -1,7 +1,8 @@
 """vLLM's prefix cache: full blocks keep their content after their request has ended, oldest evicted first.
 
 Only blocks that another prompt could begin with are kept one by one. What is unique to a request can be hit by that
-request alone, when it comes back after a preemption: its blocks lie in the queue as one run.
+request alone, when it comes back after a preemption: its blocks lie in the queue as one run. What a request of a
+conversation writes can be hit from its end on: only then does the next question come.
 """
 
 from collections import OrderedDict
@@ -49,6 +50,13 @@ class PrefixCache(PagedCache):
         shared, own = self._found(request, known)
         return (len(shared) + own) * self.block_size
 
+    def admits(self, request: Request, cached: int, tokens: int, whole: int, spare: int) -> bool:
+        """Query: blocks found that nobody uses now cost free blocks too."""
+        if cached:
+            shared, own = self._found(request, cached + 1)
+            spare += own + sum([block.users == 0 for block in shared])
+        return super().admits(request, cached, tokens, whole, spare)
+
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take the blocks found, revive those nobody uses, and new ones for the rest."""
         shared, own = self._found(request, cached + 1) if cached else ([], 0)
@@ -87,12 +95,6 @@ class PrefixCache(PagedCache):
             shared.append(copies[0])
         run = self._runs.get(request)  # it is evicted before the blocks in front of it
         return shared, run.count if run else 0
-
-    def _revived(self, request: Request, cached: int) -> int:
-        if not cached:
-            return 0
-        shared, own = self._found(request, cached + 1)
-        return own + sum([block.users == 0 for block in shared])
 
     def _register(self, request: Request, tokens: int) -> None:
         """Full blocks can be found as soon as they are scheduled, even in the same step."""

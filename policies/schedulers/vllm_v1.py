@@ -1,6 +1,6 @@
 """vLLM V1: running requests first, then waiting ones, all from one token budget; memory runs out by preemption."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -48,7 +48,9 @@ class VllmV1(Scheduler):
         self.running: dict[Request, None] = {}  # in order of admission
         self.partial: list[Request] = []  # running but not in lockstep: prompts under way, decodes left out
         self._prefilled: list[Request] = []  # their prompts ended with the step decided last
+        self._left_out: list[Request] = []
         self._admissions = 0
+        self._padded = padded_rows(self.graph_sizes)
         self._spare = int(self.watermark * cache.num_blocks)
 
     # -- queues
@@ -102,13 +104,16 @@ class VllmV1(Scheduler):
     def schedule(self) -> Batch | None:
         """Running requests first; waiting ones only if nobody had to give way."""
         decoding, cache = self.decoding, self.cache
-        if self.partial or cache.short or decoding.count > self.max_num_batched_tokens:
+        preempted: list[Request] = []
+        pieces: list[Piece] = []
+        budget = self.max_num_batched_tokens
+        if self.partial or decoding.count > budget or cache.short:
             walk = RunningPhase(self)
             walk.serve()
             pieces, budget, preempted = walk.pieces, walk.budget, walk.preempted
         else:
-            pieces, budget, preempted = [], self.max_num_batched_tokens - decoding.count, []
-        decodes, cells = decoding.count, decoding.context + decoding.count
+            budget -= decoding.count
+        decodes, context = decoding.count, decoding.context
         cache.advance(1)
         decoding.advance(1)
         if self._prefilled:
@@ -117,12 +122,21 @@ class VllmV1(Scheduler):
             self._settle(piece)
         if not preempted and budget > 0 and (self.waiting or self._ranked):
             self._admit(budget, pieces)
-        if not decodes and not pieces and not preempted:
-            return None
-        batch = self._batch(decodes, cells, pieces) if pieces else self._decode_batch(decodes, cells, preempted)
-        if preempted:
-            batch.preempted = preempted
-        return batch
+        if pieces:
+            batch = self._batch(decodes, context, pieces)
+        elif decodes:
+            batch = self._decode_batch(decodes, context, preempted)
+        else:
+            batch = Batch(0, ())
+        if preempted or self._left_out:
+            return self._with_changes(batch, preempted)
+        return batch if batch.passes else None
+
+    def _with_changes(self, batch: Batch, preempted: list[Request]) -> Batch | None:
+        """The batch with who had to give way; None when there is neither."""
+        batch.preempted = preempted
+        batch.paused, self._left_out = self._left_out, []
+        return batch if batch.passes or preempted else None
 
     def _admit(self, budget: int, pieces: list[Piece]) -> None:
         """Take waiting requests in order until the first that does not fit."""
@@ -173,31 +187,27 @@ class VllmV1(Scheduler):
             if piece.kind != "running":
                 self.partial.append(request)
 
-    def _batch(self, decodes: int, cells: int, pieces: list[Piece]) -> Batch:
+    def _batch(self, decodes: int, context: int, pieces: list[Piece]) -> Batch:
         prompt = attended = 0
         outputs = decodes
-        for _, tokens, context, ends, _ in pieces:
+        for _, tokens, before, ends, _ in pieces:
             prompt += tokens
-            attended += prefill_cells(tokens, context)
+            attended += prefill_cells(tokens, before)
             outputs += ends
-        one = Pass(decodes, cells, decodes, prompt, attended, outputs, decodes + prompt)
-        return Batch(decodes, (one,), pieces, 1, cells - decodes)
+        one = Pass(decodes, context + decodes, decodes, prompt, attended, outputs, decodes + prompt)
+        return Batch(decodes, (one,), pieces, 1, context)
 
-    def _decode_batch(self, decodes: int, cells: int, preempted: list[Request]) -> Batch:
-        if not decodes:
-            return Batch(0, ())
-        one = Pass(decodes, cells, decodes, 0, 0, decodes, self.padded(decodes))
-        return Batch(decodes, (one,), (), self._steady_steps(preempted), cells - decodes)
-
-    def _steady_steps(self, preempted: list[Request]) -> int:
-        """Steps that would be decided the same: until someone finishes or the blocks run short.
+    def _decode_batch(self, decodes: int, context: int, preempted: list[Request]) -> Batch:
+        """Repeats until someone finishes or the blocks run short.
 
         Who was not admitted into a batch of decodes alone stays out of it: blocks only get fewer.
         """
+        padded = self._padded[decodes] if decodes < len(self._padded) else decodes
+        one = Pass(decodes, context + decodes, decodes, 0, 0, decodes, padded)
         left = self.decoding.steps_left()
         if left <= 0 or preempted or self.partial:
-            return 1
-        return 1 + self.cache.steps_until_change(left)
+            return Batch(decodes, (one,), (), 1, context)
+        return Batch(decodes, (one,), (), 1 + self.cache.steps_until_change(left), context)
 
     # -- rules shared by the two phases
 
@@ -210,13 +220,6 @@ class VllmV1(Scheduler):
         if self.long_prefill_token_threshold_adaptive:
             cap = max(cap, self.max_num_batched_tokens // eligible)
         return cap
-
-    def padded(self, rows: int) -> int:
-        """Rows after padding to the next captured graph; above the largest nothing is padded."""
-        for size in self.graph_sizes:
-            if size >= rows:
-                return size
-        return rows
 
     def preempt(self, request: Request) -> None:
         """Recompute later: free all blocks, forget the progress, go back to the front of the queue."""
@@ -264,6 +267,13 @@ class VllmV1(Scheduler):
         self.decoding.leave(request)
         self.cache.leave(request)
         insort(self.partial, request, key=_by_order)
+        self._left_out.append(request)
+
+
+def padded_rows(graph_sizes: tuple[int, ...]) -> list[int]:
+    """For each number of rows that of the smallest captured graph that takes them; larger batches are not padded."""
+    largest = max(graph_sizes, default=-1)
+    return [graph_sizes[bisect_left(graph_sizes, rows)] for rows in range(largest + 1)]
 
 
 def _rank(request: Request) -> tuple[int, int, int]:
