@@ -75,8 +75,15 @@ class Deployment:
 class Engine(Protocol):
     """A module of `policies/engines`: versions and defaults inside, one function outside."""
 
-    VERSIONS: tuple[str, ...]  # oldest first; the last one is the default
-    OPTIONS: Mapping[str, str]  # option -> what it does, under the engine's own names
+    @property
+    def VERSIONS(self) -> tuple[str, ...]:
+        """Oldest first; the last one is the default."""
+        ...
+
+    @property
+    def OPTIONS(self) -> Mapping[str, str]:
+        """What each option does, under the engine's own names."""
+        ...
 
     def deploy(self, gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> Deployment:
         """Plan the memory and choose the policies; raises DoesNotFit, NotSupported or UsageError.

@@ -31,7 +31,7 @@ class Orca(Scheduler):
             raise UsageError(f"reserve must be one of {', '.join(RESERVATIONS)}, got '{self.reserve}'")
         if self.max_batch_size < 1:
             raise UsageError(f"max_batch_size must be at least 1, got {self.max_batch_size}")
-        self.clairvoyant = self.clairvoyant or self.reserve in ("pow2", "oracle")  # type: ignore[misc]
+        self.clairvoyant = self.clairvoyant or self.reserve in ("pow2", "oracle")
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a reserving cache and start with an empty queue."""

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import ClassVar
-
 from policies.schedulers.orca import Orca
 from sim.cache import KVCache
 from sim.errors import UsageError
@@ -19,7 +17,7 @@ class Sjf(Orca):
     prediction, so that a wrong guess costs time and never memory.
     """
 
-    clairvoyant: ClassVar[bool] = True
+    clairvoyant = True
 
     reserve: str = "limit"
     noise: float = 0.0
