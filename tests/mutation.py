@@ -1,0 +1,206 @@
+"""How many small wrong changes to the program the tests notice: `python -m tests.mutation [--module sim/core.py ...]`.
+
+Each mutant is written into a copy of the tree and tested there by a fresh fork of this process, which has pytest and
+the other packages loaded already. A mutant that runs out of time or memory counts as noticed. `docs/mutation.md`
+tells the result and judges the survivors.
+"""
+
+import argparse
+import fnmatch
+import importlib
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import hypothesis
+import pytest
+
+from tests.mutants import Mutant, mutants
+
+ROOT = Path(__file__).resolve().parents[1]
+LEFT_OUT = ("sim/cli/*", "*/__init__.py")  # the command line has tests of its own
+SAMPLE = {"sim/replica.py": 40, "sim/core.py": 30, "sim/decoding.py": 25, "sim/cost.py": 25, "*/vllm_*.py": 25}
+PRELOADED = ("click.testing", "hypothesis.stateful", "joblib", "numpy", "rich.console", "simpy", "unittest.mock")
+MEMORY_BYTES = 8 << 30
+
+KERNEL = "conformance client frontdoor llama_slots classic_schedulers strides"
+KERNEL_WORDS = "async or watermark or oracle or static or instant or middle"
+SLOW = "not test_strides and not test_classic_schedulers"
+
+# The first line that fits says which tests a module answers to, the quickest first, and which cases of the slow ones.
+TESTS: tuple[tuple[str, str, str], ...] = (
+    ("sim/replica.py", KERNEL, KERNEL_WORDS),
+    ("sim/core.py", KERNEL, KERNEL_WORDS),
+    ("sim/decoding.py", KERNEL, KERNEL_WORDS),
+    ("sim/batch.py", f"physics recordings {KERNEL}", "sarathi or oracle"),
+    ("sim/scheduler.py", KERNEL, KERNEL_WORDS),
+    ("sim/request.py", f"{KERNEL} metrics", KERNEL_WORDS),
+    ("sim/clock.py", f"units {KERNEL}", KERNEL_WORDS),
+    ("sim/cost.py", f"physics tablecost {KERNEL}", KERNEL_WORDS),
+    ("sim/client.py", "client frontdoor", ""),
+    ("sim/frontdoor.py", "frontdoor client", ""),
+    ("sim/variant.py", "tuning sweep cli", ""),
+    ("sim/sweep.py", "tuning sweep cli", ""),
+    ("sim/capacity.py", "sweep cli", ""),
+    ("sim/compose.py", "vllm_engine ollama_engine cli", ""),
+    ("sim/definitions.py", "catalogue vllm_engine", ""),
+    ("sim/hardware.py", "units catalogue physics vllm_engine ollama_engine", ""),
+    ("sim/engine.py", "vllm_engine ollama_engine frontdoor", ""),
+    ("sim/errors.py", "catalogue vllm_engine cli", ""),
+    ("sim/router.py", "frontdoor strides", "middle or instant"),
+    ("sim/simulate.py", "client frontdoor metrics sweep cli strides", KERNEL_WORDS),
+    ("sim/scenario.py", "client frontdoor metrics sweep cli", ""),
+    ("sim/workload.py", "arrivals client frontdoor sweep", ""),
+    ("sim/journal.py", "document metrics queueing_theory", ""),
+    ("sim/*.py", "document metrics sweep cli queueing_theory", ""),
+    ("policies/engines/vllm*.py", "vllm_engine cli", ""),
+    ("policies/engines/ollama*.py", "ollama_engine cli", ""),
+    ("policies/engines/llama*.py", "llama_engine cli", ""),
+    ("policies/routers/*.py", "frontdoor strides", "middle or instant"),
+    ("policies/caches/prefix.py", "conformance paged_caches strides", "prefix"),
+    ("policies/caches/*paged.py", "conformance paged_caches strides", "vllm_v1"),
+    ("policies/caches/content.py", "conformance llama_slots paged_caches slot_caches", ""),
+    ("policies/caches/reserved.py", "slot_caches classic_schedulers strides", "orca or reserv or waste or apart"),
+    ("policies/caches/*.py", "slot_caches llama_slots llama_rules ollama_runner", ""),
+    ("policies/schedulers/vllm*.py", "conformance vllm_engine strides", "vllm_v1 or async"),
+    ("policies/schedulers/ollama*.py", "ollama_engine ollama_runner", ""),
+    ("policies/schedulers/ubatches.py", "llama_ubatches llama_slots recordings ollama_runner", ""),
+    (
+        "policies/schedulers/llama*.py",
+        "llama_ubatches llama_slots llama_rules slot_caches recordings recorded_loops",
+        "",
+    ),
+    ("policies/schedulers/prompt_cache.py", "llama_slots llama_rules llama_engine recorded_loops", ""),
+    ("policies/schedulers/fcfs.py", "classic_schedulers strides", "fcfs or one_after or less_than"),
+    ("policies/schedulers/sjf.py", "classic_schedulers strides", "sjf or predict or short"),
+    (
+        "policies/schedulers/static_batch.py",
+        "classic_schedulers strides",
+        "static or batch or padded or finished or waste",
+    ),
+    (
+        "policies/schedulers/sarathi.py",
+        "classic_schedulers strides",
+        "sarathi or chunk or decode or gives_way or prompt",
+    ),
+    ("policies/schedulers/*.py", "classic_schedulers strides", "orca or reserv or outgrows or option"),
+)
+
+
+class Suite(NamedTuple):
+    """The tests that a module answers to."""
+
+    paths: list[str]
+    words: str  # which of their cases, in pytest's language
+
+
+def suite_of(module: str) -> Suite:
+    """The test files that a module answers to, those of them that exist."""
+    names, words = next((names, words) for pattern, names, words in TESTS if fnmatch.fnmatch(module, pattern))
+    paths = [f"tests/test_{name}.py" for name in ("kernel_promises", *names.split(), "policy_promises")]
+    return Suite([path for path in paths if (ROOT / path).exists()], f"{SLOW} or {words}" if words else "")
+
+
+def modules(patterns: Iterable[str]) -> Iterator[str]:
+    """The modules asked for, by path or pattern."""
+    found = (path.relative_to(ROOT).as_posix() for room in ("sim", "policies") for path in (ROOT / room).rglob("*.py"))
+    for module in sorted(found):
+        if fits_any(module, patterns) and not fits_any(module, LEFT_OUT):
+            yield module
+
+
+def fits_any(module: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatch(module, pattern) for pattern in patterns)
+
+
+def copied_tree(folder: Path) -> Path:
+    """A copy of the tree for mutants to live in."""
+    hidden = shutil.ignore_patterns(".*", "__pycache__", "dist", "build")
+    return Path(shutil.copytree(ROOT, folder / "tree", ignore=hidden))
+
+
+def run_tests(tree: Path, suite: Suite) -> None:
+    """In a fork: run the tests as a fresh process in that tree would."""
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    os.chdir(tree)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "sim", "policies")]:
+        del sys.modules[name]
+    sys.path[0] = os.environ["PYTHONPATH"] = str(tree)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    hypothesis.settings.register_profile(
+        "mutation",
+        max_examples=30,
+        deadline=None,
+        derandomize=True,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],  # a failure need not be made small
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    os._exit(pytest.main([*options, "--hypothesis-profile=mutation", "-k", suite.words, *suite.paths]))
+
+
+def passes(tree: Path, suite: Suite, seconds: float) -> bool:
+    """Whether the tests find nothing wrong in the tree."""
+    fork = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, suite))
+    fork.start()
+    fork.join(seconds)
+    if fork.is_alive():
+        os.killpg(fork.pid or 0, signal.SIGKILL)
+        fork.join()
+    return fork.exitcode == 0
+
+
+def survivors(tree: Path, module: str, chosen: list[Mutant], seconds: float) -> Iterator[Mutant]:
+    """The mutants of a module that its tests let pass."""
+    path, suite = tree / module, suite_of(module)
+    right = path.read_text(encoding="utf-8")
+    sys.dont_write_bytecode = True  # a mutant's bytecode must not outlive it
+    shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    for mutant in chosen:
+        path.write_text(mutant.source, encoding="utf-8")
+        if passes(tree, suite, seconds):
+            yield mutant
+    path.write_text(right, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--module", action="append", help="path or pattern, may be repeated")
+    parser.add_argument("--sample", type=int, help="mutants a module")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds-each", type=float, default=60.0)
+    asked = parser.parse_args()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    killed = total = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied_tree(Path(folder))
+        for module in modules(asked.module or ["*"]):
+            start = time.monotonic()
+            if not passes(tree, suite_of(module), asked.seconds_each):
+                print(f"{module}: its tests fail or take too long without a mutant", flush=True)
+                continue
+            patience = min(asked.seconds_each, 5 + 3 * (time.monotonic() - start))
+            sample = asked.sample or next((n for fits, n in SAMPLE.items() if fnmatch.fnmatch(module, fits)), 15)
+            chosen = mutants((tree / module).read_text(encoding="utf-8"), sample, f"{asked.seed} {module}")
+            alive = list(survivors(tree, module, chosen, patience))
+            killed, total = killed + len(chosen) - len(alive), total + len(chosen)
+            print(f"{module}: {len(chosen) - len(alive)} of {len(chosen)} noticed", flush=True)
+            for mutant in alive:
+                print(f"    line {mutant.line}: {mutant.change}", flush=True)
+    print(f"{killed} of {total} noticed: {killed / max(1, total):.1%}")
+
+
+if __name__ == "__main__":
+    main()
