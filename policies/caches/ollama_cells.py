@@ -39,12 +39,17 @@ class OllamaCells(UnifiedCache):
 
     def shift_if_full(self, slot: int) -> None:
         """Verb: drop half of the slot's context if it has no cell left for its next token."""
-        if self.context(slot) < self.lane_tokens:
-            return
         lane = self._lanes[slot]
-        self._truncate(slot, lane.tokens - self.discard_tokens)  # frees the newest cells, not the oldest: as many
+        request, joined = lane.request, lane.joined
+        if request is None or self.context(slot) < self.lane_tokens:
+            return
+        if joined:
+            self.leave(request)
+        kept = self.lane_tokens - self.discard_tokens
+        self._truncate(slot, kept)  # frees the newest cells, not the oldest: as many
         lane.content = ()  # what is left no longer begins like any prompt
-        self._longest_joined = None
+        if joined:
+            self.join(request, kept)
 
     def usage(self) -> Usage:
         """Query: the part of a busy slot is lost to others, full or empty."""
