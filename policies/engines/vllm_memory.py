@@ -104,7 +104,7 @@ def require_one_request(budget: Budget, blocks: int, block_size: int, max_model_
     if blocks == 0 and budget.cache_bytes < 0:
         missing -= budget.cache_bytes * tp
     feasible = max(0, blocks - 1) * block_size
-    advice = f"max_model_len={feasible} would fit" if feasible else "a smaller model, format or more GPUs would"
+    advice = f"max_model_len={feasible} would fit" if feasible else "a smaller model, format or more GPUs would fit"
     raise DoesNotFit(
         f"vLLM would not start: one request of max_model_len {max_model_len} needs "
         f"{_gib(needed * budget.block_bytes)} of cache a GPU and {_gib(blocks * budget.block_bytes)} are left "
