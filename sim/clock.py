@@ -55,7 +55,7 @@ class Clock(Environment):
     def call_in(self, delay_ps: int, callback: Callable[[Event], None], rank: int = 1) -> Event:
         """Have the callback called after a while; the event identifies the call."""
         event = Call(callback)
-        heappush(self._queue, (self._now + delay_ps, cast(EventPriority, rank), next(self._eid), event))
+        heappush(self._queue, (self._now + delay_ps, rank, next(self._eid), event))  # type: ignore[misc]
         return event
 
     def call_last(self, callback: Callable[[Event], None]) -> None:

@@ -69,7 +69,7 @@ class Replica:
             self._leave(request)
         else:
             self._inbox.append((request, end))
-            self._cut()
+            self._cut(self._stride.steps_covering(self.env.now - self._start_ps))
 
     def view(self) -> View:
         """Queue lengths now; they change at ends of strides and at arrivals only."""
@@ -85,21 +85,26 @@ class Replica:
         elif self._batch is None:
             self._decide_after_this_instant()
         elif self._steps > 1 and self.core.scheduler.notices(request):
-            self._cut()
+            self._cut_for_arrival()
 
     def _heard_in_time(self) -> bool:
         """Whether a step is still undecided within the stride under way."""
         return self.env.now <= self._start_ps + self._stride.total(self._steps - 1)
 
-    def _cut(self) -> None:
+    def _cut_for_arrival(self) -> None:
         """End the stride with the step under way, or one later where that one is decided already."""
         elapsed = self.env.now - self._start_ps
         steps = self._stride.steps_covering(elapsed)
         if self._pipelined:
             steps = steps + 1 if elapsed else 1
+        self._cut(steps)
+
+    def _cut(self, steps: int) -> None:
+        """End the stride after so many steps."""
         if steps < self._steps:
             self._steps = steps
-            self._end_event = self.env.call_in(self._stride.total(steps) - elapsed, self._ended, self._rank)
+            left = self._start_ps + self._stride.total(steps) - self.env.now
+            self._end_event = self.env.call_in(left, self._ended, self._rank)
 
     # -- the loop: decide, run, complete
 
@@ -121,8 +126,7 @@ class Replica:
     def _run(self, batch: Batch) -> None:
         """Start the batch now."""
         stride = self._stride_of(batch)
-        steps = batch.steady_steps
-        steps = min(steps, stride.steps)
+        steps = batch.steady_steps if batch.steady_steps < stride.steps else stride.steps
         if self._stride_limit is not None and steps > self._stride_limit:
             steps = self._stride_limit
         self._batch, self._stride, self._steps = batch, stride, steps
@@ -188,11 +192,14 @@ class Replica:
             elif request.end is None:
                 self.core.abort(request, end)
                 self._leave(request)
+                if self._batch is not None:  # decided ahead, and repeated only as long as nobody goes
+                    self._cut(1)
 
     def _leave(self, request: Request) -> None:
+        """An answer without service; it is an event of its own, so that whoever asks again at once does not recurse."""
         if request.end_ps < 0:
             request.end_ps = self.env.now
-        self._tell_ended(request)
+        self.env.call_in(0, lambda _: self._tell_ended(request))
 
     # -- what is noted for the journal and the requests
 

@@ -14,6 +14,8 @@ class End(Enum):
     TIMED_OUT = "timed_out"  # the client's patience ended
     ABORTED = "aborted"  # the client went away
 
+    __hash__ = object.__hash__  # members are unique, and looked up for every request
+
 
 class Request:
     """A prompt to be answered.
