@@ -4,11 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.reserved import ReservedCache
+from policies.caches.slots import SPAN_STEP, SlotCache
+from policies.caches.unified import UnifiedCache
 from policies.routers.least_loaded import LeastLoaded
 from policies.schedulers.fcfs import Fcfs
+from policies.schedulers.llama_runner import LlamaRunner
+from policies.schedulers.llama_slots import LlamaSlots
+from policies.schedulers.ollama_runner import OllamaRunner
+from policies.schedulers.ollama_slots import OllamaSlots
 from policies.schedulers.orca import Orca
 from policies.schedulers.sarathi import Sarathi
 from policies.schedulers.sjf import Sjf
@@ -46,6 +53,21 @@ def reserved(tokens: int, contiguous: bool = True) -> ReservedCache:
     return ReservedCache(tokens, LONGEST, contiguous)
 
 
+def lanes(tokens: int) -> SlotCache:
+    """A slot for every LONGEST tokens."""
+    return SlotCache(tokens // LONGEST, LONGEST)
+
+
+def pool(tokens: int) -> UnifiedCache:
+    """The smallest pool there is, for so many slots that they may ask for more than it has."""
+    return UnifiedCache(tokens // 6, SPAN_STEP)
+
+
+def ollama(tokens: int) -> OllamaCells:
+    """A slot for every LONGEST tokens, which lie in one array."""
+    return OllamaCells(tokens // LONGEST, LONGEST)
+
+
 def vllm(**options: Any) -> VllmV1:
     """vLLM with small limits."""
     return VllmV1(**({"max_num_seqs": 4, "max_num_batched_tokens": 16, "max_model_len": LONGEST} | options))
@@ -77,6 +99,21 @@ POLICIES: dict[str, CoreMaker] = {
     "vllm_v1, watermark": lambda tokens: Core(vllm(watermark=0.2), paged(tokens)),
     "vllm_v1, prefix cache": lambda tokens: Core(vllm(), prefixed(tokens)),
     "vllm_v1, async prefix cache": lambda tokens: Core(vllm(async_scheduling=True), prefixed(tokens)),
+    "llama_slots": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8), lanes(tokens)),
+    "llama_slots, unified": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8), pool(tokens)),
+    "llama_slots, nocb": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8, cont_batching=False), lanes(tokens)),
+    "llama_slots, unified nocb": lambda tokens: Core(LlamaSlots(n_batch=16, cont_batching=False), pool(tokens)),
+    "llama_slots, saved in host RAM": lambda tokens: Core(
+        LlamaSlots(n_batch=16, cache_ram_tokens=40, kv_bytes_per_token=2, cache_idle_slots=True), shared(tokens)
+    ),
+    "ollama_slots": lambda tokens: Core(OllamaSlots(n_batch=16, n_ubatch=16), lanes(tokens)),
+    "ollama_runner": lambda tokens: Core(OllamaRunner(num_batch=16), ollama(tokens)),
+    "ollama_runner, in turn": lambda tokens: Core(OllamaRunner(num_batch=16, lookahead=False), ollama(tokens)),
+    "ollama_runner, fewer tokens than slots": lambda tokens: Core(OllamaRunner(num_batch=2), ollama(tokens)),
+    "ollama_runner, no shift": lambda tokens: Core(
+        OllamaRunner(num_batch=16, context_shift=False, truncate=False), ollama(tokens)
+    ),
+    "llama_runner": lambda tokens: Core(LlamaRunner(num_batch=16, n_ubatch=8), ollama(tokens)),
 }
 
 
@@ -93,7 +130,8 @@ class Ask:
 
     def request(self, number: int, now_ps: int, user: int = -1) -> Request:
         """A fresh request."""
-        prefix = (("shared", self.shared),) if self.shared else ()
+        shared = min(self.shared, self.prompt)
+        prefix = (("shared", shared),) if shared else ()
         limit = self.output if self.limit is None else max(self.limit, self.output)
         return Request(number, self.prompt, self.output, limit, now_ps, user, self.priority, prefix)
 
