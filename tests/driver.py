@@ -104,7 +104,7 @@ POLICIES: dict[str, CoreMaker] = {
     "llama_slots, nocb": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8, cont_batching=False), lanes(tokens)),
     "llama_slots, unified nocb": lambda tokens: Core(LlamaSlots(n_batch=16, cont_batching=False), pool(tokens)),
     "llama_slots, saved in host RAM": lambda tokens: Core(
-        LlamaSlots(n_batch=16, cache_ram_tokens=40, kv_bytes_per_token=2, cache_idle_slots=True), shared(tokens)
+        LlamaSlots(n_batch=16, cache_ram_tokens=40, kv_bytes_per_token=2, cache_idle_slots=True), pool(tokens)
     ),
     "ollama_slots": lambda tokens: Core(OllamaSlots(n_batch=16, n_ubatch=16), lanes(tokens)),
     "ollama_runner": lambda tokens: Core(OllamaRunner(num_batch=16), ollama(tokens)),
