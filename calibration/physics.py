@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from calibration.profile import HostRates, Profile
 from sim.batch import Batch, Pass
 from sim.clock import ps
-from sim.cost import FOREVER, StepCost, Stride
+from sim.cost import FOREVER, StepCost, Stride, quick_stride
 from sim.engine import Deployment
 from sim.errors import NotSupported
 from sim.hardware import Gpu
@@ -142,7 +142,7 @@ class Physics:
         first = base + cells * cell_ps
         if first < hidden:
             return under_host(first, growth * cell_ps, hidden)
-        return Stride(first, growth * cell_ps)
+        return quick_stride((first, growth * cell_ps, FOREVER, 0))
 
     def _step_ps(self, decodes: int, outputs: int, padded: int) -> tuple[int, int]:
         """A step of decodes, host included where it is not hidden; and the host's time that the step may hide."""

@@ -1,6 +1,5 @@
 """What happened in a run, in columns: strides instead of tokens, one row a request."""
 
-from array import array
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -48,36 +47,37 @@ REQUEST_COLUMNS = (
 ENDS = tuple(End)
 _END_NUMBER = {end: number for number, end in enumerate(ENDS)}
 _DECISIONS_A_SAMPLE = 8
-_ROWS_A_PACK = 4096
+_ROWS_A_PACK = 512  # few enough to be packed while they are in the processor's cache
 
 Columns = dict[str, NDArray[np.int64]]
 
 
 class Table:
-    """Rows of integers, packed into one array now and then."""
+    """Rows of integers, packed into arrays now and then."""
 
-    __slots__ = ("_cells", "_rows", "append", "names")
+    __slots__ = ("_packed", "_rows", "append", "names")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self._cells = array("q")
+        self._packed: list[NDArray[np.int64]] = []
         self._rows: list[tuple[int, ...]] = []
         self.append: Callable[[tuple[int, ...]], None] = self._rows.append
 
     def pack(self) -> None:
-        """Move the rows into the array once there are many: packed they take a tenth of the memory."""
+        """Move the rows into an array once there are many: packed they take a tenth of the memory."""
         if len(self._rows) >= _ROWS_A_PACK:
             self._pack()
 
     def columns(self) -> Columns:
         """All rows as one array a column."""
         self._pack()
-        whole = np.frombuffer(self._cells, np.int64) if self._cells else np.empty(0, np.int64)
+        whole = np.concatenate(self._packed)
         width = len(self.names)
         return {name: whole[number::width].copy() for number, name in enumerate(self.names)}
 
     def _pack(self) -> None:
-        self._cells.extend(chain.from_iterable(self._rows))
+        cells = len(self._rows) * len(self.names)
+        self._packed.append(np.fromiter(chain.from_iterable(self._rows), np.int64, cells))
         self._rows.clear()
 
 

@@ -147,18 +147,17 @@ class Replica:
         self._account(batch)
         if batch.pieces:
             self._first_tokens(batch)
-        self._batch = None
-        self._deciding = True  # whoever arrives now need not ask for a decision
         following = self._decided_ahead() if self._pipelined else None
         ended = core.complete(batch, following is None)
         if following is not None:
             self._run(following)
-        if ended or self._inbox:
-            self._hand_out(ended)
-        if following is None:
-            self._decide_when_all_have_spoken()
-        else:
-            self._deciding = False
+            if ended or self._inbox:
+                self._hand_out(ended)
+            return
+        self._batch = None
+        self._deciding = True  # whoever arrives now need not ask for a decision
+        self._hand_out(ended)
+        self._decide_when_all_have_spoken()
 
     def _decided_ahead(self) -> Batch | None:
         """The step that was decided when the last one began; None when there was nothing to run."""
@@ -234,12 +233,12 @@ class Replica:
     def _account(self, batch: Batch) -> None:
         """Write the stride down."""
         first, growth, _, prefill = self._stride
-        steps = self._steps
-        total = self.env._now - self._start_ps
-        self.prefill_ps += prefill
-        self.decode_ps += total - prefill
+        start = self._start_ps
+        self.decode_ps += self.env._now - start - prefill
+        if prefill:
+            self.prefill_ps += prefill
         tokens = batch.decodes - batch.wasted
-        self._record((self._start_ps, first, growth, steps, tokens, batch.prompt_tokens, batch.context))
+        self._record((start, first, growth, self._steps, tokens, batch.prompt_tokens, batch.context))
 
     def _first_tokens(self, batch: Batch) -> None:
         """Prompts that are complete give their first token; interrupted requests go on."""

@@ -447,7 +447,7 @@ def test_a_cold_start_waits_for_the_weights_to_be_read() -> None:
 
 
 @given(
-    version=st.sampled_from(["0.3", "0.5", "0.11.8", "0.32"]),
+    version=st.sampled_from(["0.3", "0.5", "0.11.8", "0.14", "0.32"]),
     slots=st.integers(1, 4),
     timeout=st.floats(0.05, 3.0),
     seed=st.integers(0, 9),

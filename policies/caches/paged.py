@@ -21,7 +21,7 @@ class PagedCache:
         self._crossing: list[dict[Request, None]] = [{} for _ in range(block_size)]
         self._granted: set[Request] = set()  # got this step's block ahead of `advance`
         self._steps = 0
-        self._tokens = 0  # tokens of joined requests, for the memory figure
+        self._bases = 0  # sum over joined requests
         self._own_tokens: dict[Request, int] = {}
 
     # -- a request on its own
@@ -75,7 +75,7 @@ class PagedCache:
             tokens = base + self._steps
             held = -(-tokens // self.block_size)
             del self._crossing[-base % self.block_size][request]
-            self._tokens -= tokens
+            self._bases -= base
             if request in self._granted:
                 self._granted.remove(request)
                 held += 1
@@ -89,7 +89,7 @@ class PagedCache:
         base = tokens - self._steps
         self._joined[request] = base
         self._crossing[-base % self.block_size][request] = None
-        self._tokens += tokens
+        self._bases += base
 
     def leave(self, request: Request) -> None:
         """Verb: the request keeps its blocks but gains no more tokens."""
@@ -97,7 +97,7 @@ class PagedCache:
         base = self._joined.pop(request)
         del self._crossing[-base % self.block_size][request]
         self._granted.discard(request)
-        self._tokens -= base + self._steps
+        self._bases -= base
         self._held[request] = held
         self._own_tokens[request] = base + self._steps
 
@@ -122,18 +122,26 @@ class PagedCache:
         self._granted.add(request)
         return True
 
+    def step(self) -> bool:
+        """Verb: one step for the joined requests, if it finds its blocks free."""
+        needed = len(self._crossing[self._steps % self.block_size])
+        if needed:
+            if needed > self.free_blocks:
+                return False
+            self._take(needed)
+        self._steps += 1
+        return True
+
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
-        needed = len(self._crossing[self._steps % self.block_size]) if steps == 1 else self._needed(steps)
-        if self._granted:
-            needed -= len(self._granted)
-            self._granted.clear()
+        needed = self._needed(steps) - len(self._granted)
         if needed > self.free_blocks:
             raise PolicyError(f"paged cache: {steps} steps need {needed} blocks, {self.free_blocks} are free")
+        if self._granted:
+            self._granted.clear()
         if needed:
             self._take(needed)
         self._steps += steps
-        self._tokens += steps * len(self._joined)
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps find their blocks free."""
@@ -170,7 +178,7 @@ class PagedCache:
 
     def usage(self) -> Usage:
         """Query: the last block of a request is partly empty; nothing else is lost."""
-        used = self._tokens + sum(self._own_tokens.values())
+        used = self._bases + self._steps * len(self._joined) + sum(self._own_tokens.values())
         free = self.free_blocks * self.block_size
         return Usage(used, 0, self.capacity_tokens - free - used, 0, free)
 

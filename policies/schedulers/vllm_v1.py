@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from policies.caches.paged import PagedCache
 from policies.schedulers.vllm_running import RunningPhase
-from sim.batch import Batch, Pass, Piece, prefill_cells
+from sim.batch import Batch, Piece, prefill_cells, quick_pass
 from sim.cache import KVCache
 from sim.request import Request
 from sim.scheduler import Scheduler
@@ -103,45 +103,47 @@ class VllmV1(Scheduler):
 
     def schedule(self) -> Batch | None:
         """Running requests first; waiting ones only if nobody had to give way."""
-        decoding, cache = self.decoding, self.cache
-        preempted: list[Request] = []
-        pieces: list[Piece] = []
-        budget = self.max_num_batched_tokens
-        if self.partial or decoding.count > budget or cache.short:
-            walk = RunningPhase(self)
-            walk.serve()
-            pieces, budget, preempted = walk.pieces, walk.budget, walk.preempted
-        else:
-            budget -= decoding.count
+        decoding = self.decoding
         decodes, context = decoding.count, decoding.context
-        cache.advance(1)
+        if self.partial or decodes > self.max_num_batched_tokens or not self.cache.step():
+            return self._schedule_one_by_one()
         decoding.advance(1)
         if self._prefilled:
             self._prefilled = []
-        for piece in pieces:
-            self._settle(piece)
-        if not preempted and budget > 0 and (self.waiting or self._ranked):
-            self._admit(budget, pieces)
-        if pieces:
-            batch = self._batch(decodes, context, pieces)
-        elif decodes:
-            batch = self._decode_batch(decodes, context, preempted)
-        else:
-            batch = Batch(0, ())
-        if preempted or self._left_out:
-            return self._with_changes(batch, preempted)
-        return batch if batch.passes else None
+        if self.waiting or self._ranked:
+            pieces: list[Piece] = []
+            self._admit(self.max_num_batched_tokens - decodes, pieces)
+            if pieces:
+                return self._batch(decodes, context, pieces)
+        return self._decode_batch(decodes, context) if decodes else None
 
-    def _with_changes(self, batch: Batch, preempted: list[Request]) -> Batch | None:
-        """The batch with who had to give way; None when there is neither."""
-        batch.preempted = preempted
+    def _schedule_one_by_one(self) -> Batch | None:
+        """Blocks or budget may not suffice for every running request, so each is asked."""
+        walk = RunningPhase(self)
+        walk.serve()
+        decodes, context = self.decoding.count, self.decoding.context
+        self.cache.advance(1)
+        self.decoding.advance(1)
+        self._prefilled = []
+        for piece in walk.pieces:
+            self._settle(piece)
+        if not walk.preempted and walk.budget > 0:
+            self._admit(walk.budget, walk.pieces)
+        if not decodes and not walk.pieces and not walk.preempted:
+            return None
+        if walk.pieces:
+            batch = self._batch(decodes, context, walk.pieces)
+        else:
+            batch = self._decode_batch(decodes, context) if decodes else Batch(0, ())
+            batch.steady_steps = 1
+        batch.preempted = walk.preempted
         batch.paused, self._left_out = self._left_out, []
-        return batch if batch.passes or preempted else None
+        return batch
 
     def _admit(self, budget: int, pieces: list[Piece]) -> None:
         """Take waiting requests in order until the first that does not fit."""
         cache, running = self.cache, self.running
-        cap = self.chunk_cap()
+        cap = self.chunk_cap() if self.long_prefill_token_threshold else 0
         while budget > 0 and len(running) < self.max_num_seqs:
             request = self._head()
             if request is None:
@@ -194,20 +196,19 @@ class VllmV1(Scheduler):
             prompt += tokens
             attended += prefill_cells(tokens, before)
             outputs += ends
-        one = Pass(decodes, context + decodes, decodes, prompt, attended, outputs, decodes + prompt)
+        one = quick_pass((decodes, context + decodes, decodes, prompt, attended, outputs, decodes + prompt))
         return Batch(decodes, (one,), pieces, 1, context)
 
-    def _decode_batch(self, decodes: int, context: int, preempted: list[Request]) -> Batch:
+    def _decode_batch(self, decodes: int, context: int) -> Batch:
         """Repeats until someone finishes or the blocks run short.
 
         Who was not admitted into a batch of decodes alone stays out of it: blocks only get fewer.
         """
         padded = self._padded[decodes] if decodes < len(self._padded) else decodes
-        one = Pass(decodes, context + decodes, decodes, 0, 0, decodes, padded)
+        one = quick_pass((decodes, context + decodes, decodes, 0, 0, decodes, padded))
         left = self.decoding.steps_left()
-        if left <= 0 or preempted or self.partial:
-            return Batch(decodes, (one,), (), 1, context)
-        return Batch(decodes, (one,), (), 1 + self.cache.steps_until_change(left), context)
+        steps = 1 + self.cache.steps_until_change(left) if left > 0 else 1
+        return Batch(decodes, (one,), (), steps, context)
 
     # -- rules shared by the two phases
 
