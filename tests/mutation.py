@@ -6,6 +6,7 @@ tells the result and judges the survivors.
 """
 
 import argparse
+import contextlib
 import fnmatch
 import importlib
 import multiprocessing
@@ -27,7 +28,7 @@ from tests.mutants import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("sim/cli/*", "*/__init__.py")  # the command line has tests of its own
-SAMPLE = {"sim/replica.py": 40, "sim/core.py": 30, "sim/decoding.py": 25, "sim/cost.py": 25, "*/vllm_*.py": 25}
+SAMPLE = {"sim/replica.py": 40, "sim/core.py": 25, "sim/decoding.py": 25, "sim/cost.py": 20, "*/vllm_*.py": 20}
 PRELOADED = ("click.testing", "hypothesis.stateful", "joblib", "numpy", "rich.console", "simpy", "unittest.mock")
 MEMORY_BYTES = 8 << 30
 
@@ -51,9 +52,9 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("sim/sweep.py", "tuning sweep cli", ""),
     ("sim/capacity.py", "sweep cli", ""),
     ("sim/compose.py", "vllm_engine ollama_engine cli", ""),
-    ("sim/definitions.py", "catalogue vllm_engine", ""),
+    ("sim/definitions.py", "document cli", ""),
     ("sim/hardware.py", "units catalogue physics vllm_engine ollama_engine", ""),
-    ("sim/engine.py", "vllm_engine ollama_engine frontdoor", ""),
+    ("sim/engine.py", "vllm_engine ollama_engine frontdoor cli", ""),
     ("sim/errors.py", "catalogue vllm_engine cli", ""),
     ("sim/router.py", "frontdoor strides", "middle or instant"),
     ("sim/simulate.py", "client frontdoor metrics sweep cli strides", KERNEL_WORDS),
@@ -68,17 +69,21 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("policies/caches/prefix.py", "conformance paged_caches strides", "prefix"),
     ("policies/caches/*paged.py", "conformance paged_caches strides", "vllm_v1"),
     ("policies/caches/content.py", "conformance llama_slots paged_caches slot_caches", ""),
-    ("policies/caches/reserved.py", "slot_caches classic_schedulers strides", "orca or reserv or waste or apart"),
-    ("policies/caches/*.py", "slot_caches llama_slots llama_rules ollama_runner", ""),
+    (
+        "policies/caches/reserved.py",
+        "reserved_cache slot_caches classic_schedulers strides",
+        "orca or reserv or waste or apart",
+    ),
+    ("policies/caches/*.py", "slot_caches ollama_cells llama_slots ollama_runner", ""),
     ("policies/schedulers/vllm*.py", "conformance vllm_engine strides", "vllm_v1 or async"),
     ("policies/schedulers/ollama*.py", "ollama_engine ollama_runner", ""),
     ("policies/schedulers/ubatches.py", "llama_ubatches llama_slots recordings ollama_runner", ""),
     (
         "policies/schedulers/llama*.py",
-        "llama_ubatches llama_slots llama_rules slot_caches recordings recorded_loops",
+        "llama_ubatches llama_slots slot_caches recordings recorded_loops",
         "",
     ),
-    ("policies/schedulers/prompt_cache.py", "llama_slots llama_rules llama_engine recorded_loops", ""),
+    ("policies/schedulers/prompt_cache.py", "llama_slots llama_engine recorded_loops", ""),
     ("policies/schedulers/fcfs.py", "classic_schedulers strides", "fcfs or one_after or less_than"),
     ("policies/schedulers/sjf.py", "classic_schedulers strides", "sjf or predict or short"),
     (
@@ -102,11 +107,11 @@ class Suite(NamedTuple):
     words: str  # which of their cases, in pytest's language
 
 
-def suite_of(module: str) -> Suite:
+def suite_of(tree: Path, module: str) -> Suite:
     """The test files that a module answers to, those of them that exist."""
     names, words = next((names, words) for pattern, names, words in TESTS if fnmatch.fnmatch(module, pattern))
     paths = [f"tests/test_{name}.py" for name in ("kernel_promises", *names.split(), "policy_promises")]
-    return Suite([path for path in paths if (ROOT / path).exists()], f"{SLOW} or {words}" if words else "")
+    return Suite([path for path in paths if (tree / path).exists()], f"{SLOW} or {words}" if words else "")
 
 
 def modules(patterns: Iterable[str]) -> Iterator[str]:
@@ -155,16 +160,16 @@ def passes(tree: Path, suite: Suite, seconds: float) -> bool:
     fork = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, suite))
     fork.start()
     fork.join(seconds)
-    if fork.is_alive():
+    with contextlib.suppress(ProcessLookupError):  # it leads a group of its own: helpers of the tests go with it
         os.killpg(fork.pid or 0, signal.SIGKILL)
-        fork.join()
+    fork.join()
     return fork.exitcode == 0
 
 
 def survivors(tree: Path, module: str, chosen: list[Mutant], seconds: float) -> Iterator[Mutant]:
     """The mutants of a module that its tests let pass."""
-    path, suite = tree / module, suite_of(module)
-    right = path.read_text(encoding="utf-8")
+    path, suite = tree / module, suite_of(tree, module)
+    right = read(path)
     sys.dont_write_bytecode = True  # a mutant's bytecode must not outlive it
     shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
     for mutant in chosen:
@@ -172,6 +177,15 @@ def survivors(tree: Path, module: str, chosen: list[Mutant], seconds: float) -> 
         if passes(tree, suite, seconds):
             yield mutant
     path.write_text(right, encoding="utf-8")
+
+
+def sample_of(module: str, asked: int | None) -> int:
+    """How many mutants of a module are tried: more of those that everything stands on."""
+    return asked or next((number for pattern, number in SAMPLE.items() if fnmatch.fnmatch(module, pattern)), 10)
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def main() -> None:
@@ -187,13 +201,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tree = copied_tree(Path(folder))
         for module in modules(asked.module or ["*"]):
+            chosen = mutants(read(tree / module), sample_of(module, asked.sample), f"{asked.seed} {module}")
+            if not chosen:
+                continue
             start = time.monotonic()
-            if not passes(tree, suite_of(module), asked.seconds_each):
+            if not passes(tree, suite_of(tree, module), asked.seconds_each):
                 print(f"{module}: its tests fail or take too long without a mutant", flush=True)
                 continue
             patience = min(asked.seconds_each, 5 + 3 * (time.monotonic() - start))
-            sample = asked.sample or next((n for fits, n in SAMPLE.items() if fnmatch.fnmatch(module, fits)), 15)
-            chosen = mutants((tree / module).read_text(encoding="utf-8"), sample, f"{asked.seed} {module}")
             alive = list(survivors(tree, module, chosen, patience))
             killed, total = killed + len(chosen) - len(alive), total + len(chosen)
             print(f"{module}: {len(chosen) - len(alive)} of {len(chosen)} noticed", flush=True)
