@@ -29,7 +29,7 @@ class Core:
             request.end = End.REJECTED
             return False
         bound = scheduler.output_bound(request)
-        if bound < request.output_tokens:
+        if bound <= request.output_tokens:  # the engine foresees this end, whatever the last token is
             request.output_tokens = bound
             request.stops_by_length = True
         scheduler.submit(request)

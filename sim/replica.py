@@ -8,7 +8,7 @@ from simpy import Event
 from sim.batch import Batch
 from sim.clock import Clock
 from sim.core import Core
-from sim.cost import StepCost, Stride
+from sim.cost import FOREVER, StepCost, Stride
 from sim.journal import Journal
 from sim.request import End, Request
 
@@ -40,7 +40,8 @@ class Replica:
         self._stride_of = cost.stride
         self._tell_ended = ended
         self._rank = 2 + number
-        self._stride_limit = stride_limit  # 1 takes every step by itself; the results are the same
+        # a limit of 1 takes every step by itself; the results are the same
+        self._stride_limit = FOREVER if stride_limit is None else stride_limit
         self._pipelined = core.scheduler.pipelined
         self._inbox: list[tuple[Request, End | None]] = []  # came after the next step was decided
         self._batch: Batch | None = None
@@ -126,9 +127,7 @@ class Replica:
     def _run(self, batch: Batch) -> None:
         """Start the batch now."""
         stride = self._stride_of(batch)
-        steps = batch.steady_steps if batch.steady_steps < stride.steps else stride.steps
-        if self._stride_limit is not None and steps > self._stride_limit:
-            steps = self._stride_limit
+        steps = min(batch.steady_steps, stride.steps, self._stride_limit)
         self._batch, self._stride, self._steps = batch, stride, steps
         self._start_ps = self.env._now
         duration = stride.first_ps if steps == 1 else stride.total(steps)

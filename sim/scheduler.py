@@ -1,9 +1,11 @@
 """How an engine decides what runs next. A policy talks to the cache; it touches neither clock nor randomness."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 
 from sim.batch import Batch
 from sim.cache import KVCache
+from sim.cost import FOREVER
 from sim.decoding import Decoding
 from sim.request import Request
 
@@ -16,51 +18,63 @@ class Scheduler(ABC):
 
     cache: KVCache
     decoding: Decoding
+    waiting: deque[Request]
+    context_limit = FOREVER  # tokens that prompt and output of one request may have together
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a cache and start with empty queues."""
         self.cache = cache
         self.decoding = Decoding()
+        self.waiting = deque()
 
-    @abstractmethod
+    # -- who may come in
+
+    def refuses(self, request: Request) -> bool:
+        """A prompt that leaves no room for a token is answered with an error at once."""
+        return request.prompt_tokens >= self.context_limit
+
+    def output_bound(self, request: Request) -> int:
+        """The client's limit, or what the context leaves behind the prompt."""
+        return min(request.limit, self.context_limit - request.prompt_tokens)
+
     def submit(self, request: Request) -> None:
-        """A request enters the engine's queue."""
-
-    @abstractmethod
-    def schedule(self) -> Batch | None:
-        """Decide one step and take its memory; None when there is nothing to run."""
-
-    @abstractmethod
-    def finish(self, request: Request) -> None:
-        """A running request has its last token: give back what it holds."""
-
-    @abstractmethod
-    def abort(self, request: Request) -> None:
-        """A request goes away, wherever it is."""
+        """Join the end of the queue."""
+        self.waiting.append(request)
 
     @abstractmethod
     def notices(self, request: Request) -> bool:
         """Whether the arrival just submitted could change the next decision."""
 
-    @property
+    # -- one step
+
     @abstractmethod
-    def waiting_count(self) -> int:
-        """Requests in the engine's own queue."""
-
-    @property
-    @abstractmethod
-    def running_count(self) -> int:
-        """Requests that hold a place in the batch."""
-
-    def refuses(self, request: Request) -> bool:
-        """Whether the request can never be served and is answered with an error at once."""
-        return False
-
-    def output_bound(self, request: Request) -> int:
-        """The most tokens that the client's limit and the context let the request produce."""
-        return request.limit
+    def schedule(self) -> Batch | None:
+        """Decide one step and take its memory; None when there is nothing to run."""
 
     def repeat(self, steps: int) -> None:
         """The last decision was taken `steps` more times, word for word."""
         self.cache.advance(steps)
         self.decoding.advance(steps)
+
+    # -- how a request goes away
+
+    @abstractmethod
+    def finish(self, request: Request) -> None:
+        """A running request has its last token: give back what it holds."""
+
+    def abort(self, request: Request) -> None:
+        """The client has gone, from the queue or from the batch."""
+        if request in self.waiting:
+            self.waiting.remove(request)
+        else:
+            self.finish(request)
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests in the engine's own queue."""
+        return len(self.waiting)
+
+    @property
+    @abstractmethod
+    def running_count(self) -> int:
+        """Requests that hold a place in the batch."""

@@ -1,6 +1,5 @@
 """First come, first served, one request at a time: the scheduler to read first."""
 
-from collections import deque
 from dataclasses import dataclass
 
 from sim.batch import Batch, Pass, Piece, prefill_cells
@@ -19,24 +18,11 @@ class Fcfs(Scheduler):
     def bind(self, cache: KVCache) -> None:
         """Take possession of a cache and start with an empty queue."""
         super().bind(cache)
-        self.waiting: deque[Request] = deque()
         self.running: Request | None = None
         self._admissions = 0
         self.context_limit = min(self.max_model_len, cache.capacity_tokens)
 
     # -- who may come in
-
-    def refuses(self, request: Request) -> bool:
-        """A prompt that leaves no room for a token is answered with an error."""
-        return request.prompt_tokens >= self.context_limit
-
-    def output_bound(self, request: Request) -> int:
-        """The client's limit, or what the context leaves behind the prompt."""
-        return min(request.limit, self.context_limit - request.prompt_tokens)
-
-    def submit(self, request: Request) -> None:
-        """Join the end of the queue."""
-        self.waiting.append(request)
 
     def notices(self, request: Request) -> bool:
         """Nobody who comes while a request runs changes anything for it."""
@@ -81,18 +67,6 @@ class Fcfs(Scheduler):
         self.decoding.leave(request)
         self.cache.release(request)
         self.running = None
-
-    def abort(self, request: Request) -> None:
-        """The client has gone, from the queue or from the middle of its answer."""
-        if request is self.running:
-            self.finish(request)
-        else:
-            self.waiting.remove(request)
-
-    @property
-    def waiting_count(self) -> int:
-        """Requests in the queue."""
-        return len(self.waiting)
 
     @property
     def running_count(self) -> int:

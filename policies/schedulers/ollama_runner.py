@@ -1,6 +1,5 @@
 """Ollama's newer runner (v0.6 to v0.24): fixed slots, visited in turn; prompts and answers share each step."""
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,7 +40,6 @@ class OllamaRunner(Scheduler):
         super().bind(cache)
         self.cache = cache
         self.num_ctx = cache.lane_tokens
-        self.waiting: deque[Request] = deque()
         self.slots: list[Request | None] = [None] * cache.slots
         self.next_seq = 0  # where the next step begins its round
         self._slot_of: dict[Request, int] = {}
@@ -206,18 +204,6 @@ class OllamaRunner(Scheduler):
         if request.lockstep:
             self.decoding.leave(request)
         self.cache.release(request)
-
-    def abort(self, request: Request) -> None:
-        """The client has gone, from the queue or from a slot."""
-        if request in self._slot_of:
-            self.finish(request)
-        else:
-            self.waiting.remove(request)
-
-    @property
-    def waiting_count(self) -> int:
-        """Requests without a slot."""
-        return len(self.waiting)
 
     @property
     def running_count(self) -> int:

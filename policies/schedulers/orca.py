@@ -1,6 +1,5 @@
 """Orca's iteration-level batching: join and leave at every step, memory reserved to the end, nobody pushed out."""
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from policies.caches.reserved import ReservedCache
@@ -40,18 +39,10 @@ class Orca(Scheduler):
         super().bind(cache)
         self.cache = cache
         self.running: dict[Request, None] = {}
-        self.waiting: deque[Request] = deque()
+        self.context_limit = cache.max_model_len
         self._admissions = 0
 
     # -- who may come in
-
-    def refuses(self, request: Request) -> bool:
-        """A prompt that leaves no room for a token in the model's length is answered with an error."""
-        return request.prompt_tokens >= self.cache.max_model_len
-
-    def output_bound(self, request: Request) -> int:
-        """The client's limit, or what the model's length leaves behind the prompt."""
-        return min(request.limit, self.cache.max_model_len - request.prompt_tokens)
 
     def notices(self, request: Request) -> bool:
         """A newcomer matters only at the head of the queue, with a place and its memory free."""
@@ -73,10 +64,6 @@ class Orca(Scheduler):
         return min(request.prompt_tokens + output, longest)
 
     # -- the queue: first come, first served
-
-    def submit(self, request: Request) -> None:
-        """Join the end of the queue."""
-        self.waiting.append(request)
 
     def head(self) -> Request | None:
         """Who is next; nobody behind it is admitted before it."""
@@ -137,11 +124,6 @@ class Orca(Scheduler):
             self.finish(request)
         else:
             self.drop(request)
-
-    @property
-    def waiting_count(self) -> int:
-        """Requests in the queue."""
-        return len(self.waiting)
 
     @property
     def running_count(self) -> int:

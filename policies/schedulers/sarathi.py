@@ -1,6 +1,5 @@
 """Sarathi-Serve: decodes first, then as much of the prompts as the step's chunk has left."""
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from policies.caches.paged import PagedCache
@@ -35,25 +34,12 @@ class Sarathi(Scheduler):
             raise TypeError(f"sarathi needs a paged cache, got {type(cache).__name__}")
         super().bind(cache)
         self.cache = cache
-        self.waiting: deque[Request] = deque()
         self.running: dict[Request, None] = {}  # in order of admission, which is the order of arrival
         self.partial: dict[Request, None] = {}  # running, with prompt left to compute
         self._admissions = 0
-        self._context_limit = min(self.max_model_len, cache.capacity_tokens)
+        self.context_limit = min(self.max_model_len, cache.capacity_tokens)
 
     # -- who may come in
-
-    def refuses(self, request: Request) -> bool:
-        """A prompt that leaves no room for a token is answered with an error."""
-        return request.prompt_tokens >= self._context_limit
-
-    def output_bound(self, request: Request) -> int:
-        """The client's limit, or what the context leaves behind the prompt: one request always fits alone."""
-        return min(request.limit, self._context_limit - request.prompt_tokens)
-
-    def submit(self, request: Request) -> None:
-        """Join the end of the queue."""
-        self.waiting.append(request)
 
     def notices(self, request: Request) -> bool:
         """Behind others, without a place or without its blocks a newcomer changes nothing: blocks only get fewer."""
@@ -144,18 +130,6 @@ class Sarathi(Scheduler):
         if request.lockstep:
             self.decoding.leave(request)
         self.cache.release(request)
-
-    def abort(self, request: Request) -> None:
-        """The client has gone, from the queue or from the batch."""
-        if request in self.running:
-            self.finish(request)
-        else:
-            self.waiting.remove(request)
-
-    @property
-    def waiting_count(self) -> int:
-        """Requests in the queue."""
-        return len(self.waiting)
 
     @property
     def running_count(self) -> int:

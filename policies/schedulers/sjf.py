@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+
 from policies.schedulers.orca import Orca
 from sim.cache import KVCache
 from sim.errors import UsageError

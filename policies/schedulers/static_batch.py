@@ -1,6 +1,5 @@
 """Request-level batching: a batch is filled, runs until its last request has ended, and only then comes the next."""
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from policies.caches.reserved import ReservedCache
@@ -35,25 +34,13 @@ class StaticBatch(Scheduler):
             raise TypeError(f"static_batch needs a reserved cache, got {type(cache).__name__}")
         super().bind(cache)
         self.cache = cache
-        self.waiting: deque[Request] = deque()
+        self.context_limit = cache.max_model_len
         self.members: list[Request] = []  # of the batch under way, ended or not
         self._finished_rows = 0
         self._finished_cells = 0
         self._admissions = 0
 
     # -- who may come in
-
-    def refuses(self, request: Request) -> bool:
-        """A prompt that leaves no room for a token in the model's length is answered with an error."""
-        return request.prompt_tokens >= self.cache.max_model_len
-
-    def output_bound(self, request: Request) -> int:
-        """The client's limit, or what the model's length leaves behind the prompt."""
-        return min(request.limit, self.cache.max_model_len - request.prompt_tokens)
-
-    def submit(self, request: Request) -> None:
-        """Join the end of the queue."""
-        self.waiting.append(request)
 
     def notices(self, request: Request) -> bool:
         """Nobody joins a batch under way."""
@@ -114,18 +101,6 @@ class StaticBatch(Scheduler):
             self.cache.release(request)
         self.members.clear()
         self._finished_rows = self._finished_cells = 0
-
-    def abort(self, request: Request) -> None:
-        """The client has gone, from the queue or from the batch."""
-        if request.lockstep:
-            self.finish(request)
-        else:
-            self.waiting.remove(request)
-
-    @property
-    def waiting_count(self) -> int:
-        """Requests in the queue."""
-        return len(self.waiting)
 
     @property
     def running_count(self) -> int:

@@ -1,7 +1,6 @@
 """vLLM V1: running requests first, then waiting ones, all from one token budget; memory runs out by preemption."""
 
 from bisect import bisect_left, insort
-from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from operator import attrgetter
@@ -43,7 +42,7 @@ class VllmV1(Scheduler):
             raise TypeError(f"vllm_v1 needs a paged cache, got {type(cache).__name__}")
         super().bind(cache)
         self.cache = cache
-        self.waiting: deque[Request] = deque()
+        self.context_limit = self.max_model_len
         self._ranked: list[tuple[int, int, int, Request]] = []  # the waiting queue of the priority policy
         self.running: dict[Request, None] = {}  # in order of admission
         self.partial: list[Request] = []  # running but not in lockstep: prompts under way, decodes left out
@@ -54,14 +53,6 @@ class VllmV1(Scheduler):
         self._spare = int(self.watermark * cache.num_blocks)
 
     # -- queues
-
-    def refuses(self, request: Request) -> bool:
-        """A prompt that leaves no room for a token in the model's length is answered with an error."""
-        return request.prompt_tokens >= self.max_model_len
-
-    def output_bound(self, request: Request) -> int:
-        """Generation stops when prompt and output reach the model's length."""
-        return min(request.limit, self.max_model_len - request.prompt_tokens)
 
     def submit(self, request: Request) -> None:
         """Join the end of the queue, or the place that the priority gives."""
