@@ -1,10 +1,16 @@
 """What the policies' parts promise each by itself, where a whole run would hide a broken promise."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.caches.content import UNBOUNDED, Contents
+from policies.caches.ollama_cells import OllamaCells
+from policies.caches.paged import PagedCache
+from policies.caches.prefix import PrefixCache
+from sim.core import Core
 from sim.request import Request
+from tests.driver import Ask, prefixed, vllm, walk
 
 SIZE = 4
 PROMPTS = st.builds(
@@ -39,3 +45,65 @@ def test_what_is_unique_to_a_request_has_no_name_unless_a_later_prompt_will_repe
     assert contents.shareable_blocks(Request(0, 40, 1, prefix=prefix)) == 2
     assert contents.shareable_blocks(Request(0, 40, 1, prefix=prefix, own="talk")) == UNBOUNDED
     assert contents.keys(Request(0, 40, 1, prefix=prefix), 0) == []
+
+
+# -- caches
+
+
+@pytest.mark.parametrize(("unsettled", "found"), [(0, 16), (1, 12)])
+def test_the_next_question_of_a_conversation_finds_the_full_blocks_of_question_and_answer(
+    unsettled: int, found: int
+) -> None:
+    cache = PrefixCache(20, SIZE)
+    first = Request(0, 6, 11, own="talk")
+    cache.admit(first, 0, 6)
+    cache.join(first, 6)
+    cache.advance(10)
+    following = Request(1, 20, 1, prefix=(("talk", 16),), own="talk again")
+    assert cache.cached_tokens(following, 20) == 4
+    cache.release(first, unsettled)
+    assert cache.cached_tokens(following, 20) == found
+
+
+def test_a_cache_without_memory_for_prompts_finds_nothing_and_a_stranger_holds_nothing() -> None:
+    cache = PagedCache(20, SIZE)
+    request = Request(0, 6, 1, prefix=(("a", 4),))
+    assert (cache.cached_tokens(request, 6), cache.held_blocks(request)) == (0, 0)
+
+
+@pytest.mark.parametrize(("num_ctx", "num_keep", "dropped"), [(16, 4, 6), (17, 4, 6), (16, 0, 8), (5, 4, 1)])
+def test_a_full_slot_of_ollama_drops_half_of_what_it_need_not_keep(num_ctx: int, num_keep: int, dropped: int) -> None:
+    cells = OllamaCells(1, num_ctx, num_keep)
+    assert cells.discard_tokens == dropped
+
+
+# -- vLLM
+
+
+def test_what_a_request_found_cached_is_what_it_found_at_its_first_admission() -> None:
+    walked = walk(Core(vllm(), prefixed(32)), [Ask(0, 8, 20), Ask(0, 8, 20)])
+    resumed = [request for request in walked.requests if request.preemptions]
+    assert any(piece[2] > 0 for decision in walked.decisions for piece in decision.pieces if piece[4] == "resumed")
+    assert [request.cached_tokens for request in resumed] == [0] * len(resumed)
+
+
+def test_who_pushes_out_itself_ends_the_phase_and_those_behind_it_wait_a_step() -> None:
+    core = Core(vllm(policy="priority"), PagedCache(5, SIZE))
+    older, younger = Request(0, 6, 9, priority=1), Request(1, 5, 9, priority=1, arrival_ps=-1)
+    core.submit(older)
+    first = core.schedule()
+    assert first is not None
+    core.complete(first)
+    core.submit(younger)
+    batch = first
+    while not batch.preempted:
+        following = core.schedule()
+        assert following is not None
+        core.complete(following)
+        batch = following
+    assert (list(batch.preempted), list(batch.paused), batch.tokens) == ([older], [younger], 0)
+    resumed = core.schedule()
+    assert resumed is not None
+    assert [(piece.request, piece.tokens, piece.ends, piece.kind) for piece in resumed.pieces] == [
+        (younger, 1, True, "running")
+    ]
