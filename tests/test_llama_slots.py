@@ -267,7 +267,7 @@ def test_before_it_fails_a_step_runs_in_ever_smaller_views_as_far_as_the_cells_g
     server.step()
     server.send(200, 5)
     futile = server.step()
-    assert (futile.decodes, list(futile.pieces)) == (0, [])
+    assert (futile.decodes, futile.wasted, futile.context, list(futile.pieces)) == (1, 1, 400, [])
     assert [one.padded for one in futile.passes] == [64, 32, 16]
     assert sorted(request.id for request in server.step().failed) == [1, 2]
 

@@ -68,8 +68,9 @@ class SlotCache:
         self._lane_of: dict[Request, Lane] = {}
         self._joined: set[int] = set()
         self._steps = 0
-        self._full_at = UNBOUNDED  # step count at which the longest joined lane is full
-        self._peaks: list[int] | None = None  # longest lane of each pass, less the step count
+        self._heights = [-UNBOUNDED] * slots  # tokens of the joined lanes, less the step count
+        self._full_at = UNBOUNDED  # no joined lane is full before this step count
+        self.peaks: list[int] | None = None  # longest lane of each pass, less the step count; None once others join
 
     # -- lanes
 
@@ -78,10 +79,9 @@ class SlotCache:
         lane = self._lanes[slot]
         return lane.tokens + self._steps if lane.joined else lane.tokens
 
-    def longest(self, slots: Sequence[int]) -> int:
-        """Query: tokens in the longest of some lanes."""
-        lanes, steps = self._lanes, self._steps
-        return max([lanes[slot].tokens + steps * lanes[slot].joined for slot in slots])
+    def longest(self, first: int, stop: int) -> int:
+        """Query: tokens in the longest joined lane of the slots from `first` on, up to `stop`."""
+        return max(self._heights[first:stop]) + self._steps
 
     def content(self, slot: int) -> Content:
         """Query: what of the lane's tokens other prompts may begin with too."""
@@ -118,19 +118,13 @@ class SlotCache:
         """Query: cells that any lane could take beyond its own; separate lanes never lack them."""
         return self.capacity_tokens
 
-    def span_of(self, longest: int, more: int) -> int:
-        """Query: cells that the rows of a pass read when its longest lane holds `longest` tokens."""
-        return padded(longest)
-
     # -- a request on its own
 
     def grow(self, request: Request, tokens: int) -> bool:
         """Verb: own cells for `tokens` tokens of context in all."""
-        lane = self._lane_of[request]
-        more = tokens - lane.tokens
-        if tokens > self.lane_tokens or more > self.free_cells:
+        if tokens > self.lane_tokens:
             return False
-        self._extend(lane.slot, more)
+        self._lane_of[request].tokens = tokens
         return True
 
     def release(self, request: Request) -> None:
@@ -148,49 +142,51 @@ class SlotCache:
     def join(self, request: Request, tokens: int) -> None:
         """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
         lane = self._lane_of[request]
-        lane.tokens = tokens - self._steps
+        lane.tokens = self._heights[lane.slot] = tokens - self._steps
         lane.joined = True
         self._joined.add(lane.slot)
         self._full_at = min(self._full_at, self.lane_tokens - lane.tokens)
-        self._peaks = None
+        self.peaks = None
 
     def leave(self, request: Request) -> None:
         """Verb: the request keeps its cells but gains no more tokens."""
         lane = self._lane_of[request]
-        self._joined.remove(lane.slot)
-        if self._full_at == self.lane_tokens - lane.tokens:
-            longest = max([self._lanes[slot].tokens for slot in self._joined], default=-UNBOUNDED)
-            self._full_at = self.lane_tokens - longest
         lane.tokens += self._steps
         lane.joined = False
-        self._peaks = None
+        self._joined.remove(lane.slot)
+        self._heights[lane.slot] = -UNBOUNDED
+        self.peaks = None
 
-    def read_together(self, passes: Sequence[Sequence[int]]) -> None:
-        """Verb: the joined slots as they share passes; a pass reads each of its lanes up to the longest one's span."""
-        lanes = self._lanes
-        self._peaks = [max([lanes[slot].tokens for slot in slots]) for slots in passes]
+    def read_together(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Verb: passes read joined slots, each from one slot up to another, and all as far as the longest of them."""
+        heights = self._heights
+        self.peaks = [max(heights[first:stop]) for first, stop in ranges]
 
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
         self._steps += steps
         if self._steps > self._full_at:
-            raise PolicyError(f"slot cache: {steps} steps take a slot beyond its {self.lane_tokens} tokens")
+            self._full_at = self.lane_tokens - max(self._heights)  # the longest may have left
+            if self._steps > self._full_at:
+                raise PolicyError(f"slot cache: {steps} steps take a slot beyond its {self.lane_tokens} tokens")
 
     def spans(self) -> list[int]:
         """Query: cells that each pass's rows read at present, padding included."""
         steps = self._steps
-        return [padded(peak + steps) for peak in self._longest()]
+        return [-(-(peak + steps) // SPAN_STEP) * SPAN_STEP for peak in self._longest()]
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps leave every span as it is."""
         steps = self._steps
-        return min([limit, *[-(peak + steps) % SPAN_STEP for peak in self._longest()]])
+        for peak in self._longest():
+            limit = min(limit, -(peak + steps) % SPAN_STEP)
+        return limit
 
     def _longest(self) -> list[int]:
         """The longest lane of each pass; before anybody says who shares one, every joined slot has its own."""
-        if self._peaks is None:
-            self._peaks = [self._lanes[slot].tokens for slot in self._joined]
-        return self._peaks
+        if self.peaks is None:
+            self.peaks = [self._lanes[slot].tokens for slot in self._joined]
+        return self.peaks
 
     # -- the cells; a shared pool overrides these
 
@@ -220,6 +216,7 @@ class SlotCache:
         for slot, lane in enumerate(self._lanes):
             assert 0 <= self.context(slot) <= self.lane_tokens
             assert lane.joined == (slot in self._joined)
+            assert self._heights[slot] == (lane.tokens if lane.joined else -UNBOUNDED)
             if lane.request is None:
                 assert not lane.joined
             else:

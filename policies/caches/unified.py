@@ -58,6 +58,15 @@ class UnifiedCache(SlotCache):
         """Query: cells that a row reads once `more` tokens are in use: free cells below the highest go first."""
         return max(self.span, padded(self._used + more))
 
+    def grow(self, request: Request, tokens: int) -> bool:
+        """Verb: own cells for `tokens` tokens of context in all."""
+        lane = self._lane_of[request]
+        more = tokens - lane.tokens
+        if tokens > self.lane_tokens or more > self.free_cells:
+            return False
+        self._extend(lane.slot, more)
+        return True
+
     def join(self, request: Request, tokens: int) -> None:
         """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
         self._place_steps()
@@ -71,10 +80,9 @@ class UnifiedCache(SlotCache):
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
         cells = steps * len(self._joined)
-        if cells > self.free_cells:
+        if cells > self.capacity_tokens - self._used:
             raise PolicyError(f"unified cache: {steps} steps need {cells} cells, {self.free_cells} are free")
-        self.span = self.span_of(0, cells)
-        self._used += cells
+        self._use(cells)
         self._unplaced += steps
         self._steps += steps
 
@@ -91,10 +99,14 @@ class UnifiedCache(SlotCache):
 
     def _extend(self, slot: int, tokens: int) -> None:
         self._place_steps()
-        self.span = self.span_of(0, tokens)
-        self._used += tokens
+        self._use(tokens)
         self._lanes[slot].tokens += tokens
         self._fill([slot], tokens)
+
+    def _use(self, cells: int) -> None:
+        self._used += cells
+        if self._used > self.span:
+            self.span = padded(self._used)
 
     def _truncate(self, slot: int, tokens: int) -> None:
         self._place_steps()

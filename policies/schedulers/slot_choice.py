@@ -1,6 +1,6 @@
 """Which idle slot of llama.cpp a request gets, and what is saved to or fetched from host RAM for that."""
 
-from policies.caches.slots import SlotCache, content_of
+from policies.caches.slots import Content, SlotCache, content_of
 from policies.schedulers.prompt_cache import PromptCache
 from sim.request import Request
 
@@ -18,9 +18,12 @@ class SlotChoice:
 
     def take(self, request: Request) -> int:
         """The slot that holds most of the prompt if that is worth it, else the least recently used."""
-        slot, common = self._most_similar(request) or (self.idle[0], 0)
+        slot, common = self.idle[0], 0
+        content = request.prefix if request.own is None else content_of(request)
+        if content:
+            slot, common = self._most_similar(content, request.prompt_tokens) or (slot, 0)
         if self._saved is not None and (not common or 2 * common < self._cache.context(slot)):
-            self._exchange(slot, request, self._saved)
+            self._exchange(slot, content, request.prompt_tokens, self._saved)
         self.idle.remove(slot)
         if self._saved is not None and self._clears_idle:
             self._save_idle(self._saved)
@@ -31,25 +34,22 @@ class SlotChoice:
         copied, self.copied_tokens = self.copied_tokens, 0
         return copied
 
-    def _most_similar(self, request: Request) -> tuple[int, int] | None:
+    def _most_similar(self, content: Content, prompt_tokens: int) -> tuple[int, int] | None:
         """The idle slot with most of the prompt and how much that is; of equals the lowest number."""
-        content = content_of(request)
-        if not content:
-            return None
-        kept = [(slot, min(self._cache.kept(slot, content), request.prompt_tokens)) for slot in sorted(self.idle)]
+        kept = [(slot, min(self._cache.kept(slot, content), prompt_tokens)) for slot in sorted(self.idle)]
         best = max(kept, key=lambda one: one[1])
-        return best if best[1] > self._similarity * request.prompt_tokens else None
+        return best if best[1] > self._similarity * prompt_tokens else None
 
-    def _exchange(self, slot: int, request: Request, saved: PromptCache) -> None:
+    def _exchange(self, slot: int, content: Content, prompt_tokens: int, saved: PromptCache) -> None:
         """Save what the slot holds, and fetch what serves the prompt better."""
-        cache, content = self._cache, content_of(request)
+        cache = self._cache
         held = cache.context(slot)
         if held:
             self.copied_tokens += saved.save(cache.content(slot), held)
-        if not content:
+        if not content:  # a unique prompt has nothing in common with any other
             return
-        common = min(cache.kept(slot, content), request.prompt_tokens)
-        better = saved.take(content, request.prompt_tokens, held, common)
+        common = min(cache.kept(slot, content), prompt_tokens)
+        better = saved.take(content, prompt_tokens, held, common)
         if better is not None:
             cache.restore(slot, better.content, better.tokens)
             self.copied_tokens += better.tokens

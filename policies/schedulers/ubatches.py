@@ -38,6 +38,13 @@ def while_some_generate(generating: tuple[int, ...], prompts: tuple[int, ...]) -
     return tuple(slots for slots, _ in passes if set(slots) & set(generating))
 
 
+@lru_cache(maxsize=4096)
+def first_passes(generating: tuple[int, ...], prompts: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
+    """The same passes, each as the slots from a number up to another and how many of them have a prompt."""
+    passes = while_some_generate(generating, prompts)
+    return tuple([(slots[0], slots[-1] + 1, len(set(slots) & set(prompts))) for slots in passes])
+
+
 def _cut(left: dict[int, int], n_ubatch: int) -> list[Share]:
     """Take pass after pass from the tokens that the slots have left."""
     passes: list[Share] = []
