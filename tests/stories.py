@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sim import compose
-from sim.clock import PS_PER_S
+from sim.batch import Batch, Pass
+from sim.clock import PS_PER_MS, PS_PER_S
 from sim.request import Request
 from sim.scenario import Result, Scenario
 from sim.simulate import simulate
@@ -134,6 +135,14 @@ def tell_slots(count: int) -> Slots:
     return Slots(count, compose.deploy(ollama(count)).memory.layers_on_host, rates)
 
 
+def full_step_ms(readings: int) -> float:
+    """A step of 15 answers at their end, if all slots' cells are read so many times."""
+    variant, rows = ollama(15), 15
+    context = rows * sum(TRANSLATION)
+    batch = Batch(rows, (Pass(rows, readings * context, 0, 0, 0, rows, rows),), context=context)
+    return compose.step_cost(variant, compose.deploy(variant)).stride(batch).first_ps / PS_PER_MS
+
+
 # -- paged
 
 
@@ -231,6 +240,9 @@ def page() -> str:
         collapse=slots[15].best / slots[22].best,
         pair=slots[15].tok_s[2] / slots[22].tok_s[2],
         fifteen=100 * (slots[15].best / slots[8].best - 1),
+        full=slots[15].tok_s[24],
+        apart=full_step_ms(readings=15),
+        once=full_step_ms(readings=1),
         largest=max(errors),
         median=statistics.median(errors),
         beyond=100 * (min(pools[users].tok_s for users in (75, 100, 200)) / pools[50].tok_s - 1),
@@ -274,10 +286,11 @@ RTX 4060 Ti 16 GB, Ollama, qwen3:8b Q4_K_M, 4,096 tokens a slot, bursts of 1, 2,
 * **The shape is there.** Throughput grows up to 8 slots, all layers stay on the card up to 15 (19 slots fit), and
   between 15 and 22, one step of the measured grid, it collapses: the best burst by a factor of {collapse:.1f} (measured
   4.1), the burst of two, which leaves 20 slots empty, by {pair:.1f} (measured 2.2).
-* **From 8 to 15 slots it does not grow**: {fifteen:+.0f}%, measured +9%. Every row is charged the memory traffic of
-  reading all slots' cells, as if the rows of a pass shared nothing; kernels that keep a cell on the chip for several
-  rows read it once for them. The same makes large bursts at 22 and 28 slots slower than middling ones, which they were
-  not.
+* **From 8 to 15 slots it does not grow**: {fifteen:+.0f}%, measured +9%, and that by a burst of 8. With all 15 slots busy
+  (the burst of 24) it is {full:.0f} tok/s, measured 195. Every row is charged the memory traffic of reading all slots'
+  cells: that makes a step of 15 rows {apart:.0f} ms. If one reading served all rows it would be {once:.0f} ms. The real
+  step lies between, about 65 ms by the burst of 16; how many rows share a reading is not known here. Likewise large
+  bursts at 22 and 28 slots fall off more than they did.
 * **The collapse is too mild under load**, by half: beyond 15 slots the best burst is too fast by 50%. The machine's CPU
   and RAM are not known (desktop-ddr4 is assumed); Windows and a screen take memory of the card, and Ollama's own
   estimate of its buffers may have sent more layers away than the plan here does.
