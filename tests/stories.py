@@ -286,12 +286,11 @@ RTX 4060 Ti 16 GB, Ollama, qwen3:8b Q4_K_M, 4,096 tokens a slot, bursts of 1, 2,
 * **The shape is there.** Throughput grows up to 8 slots, all layers stay on the card up to 15 (19 slots fit), and
   between 15 and 22, one step of the measured grid, it collapses: the best burst by a factor of {collapse:.1f} (measured
   4.1), the burst of two, which leaves 20 slots empty, by {pair:.1f} (measured 2.2).
-* **From 8 to 15 slots it does not grow**: {fifteen:+.0f}%, measured +9%. The best burst on 15 slots is one of 8 here; with
-  all 15 busy (the burst of 24, the best one measured) it is {full:.0f} tok/s against 195.
-  Every row is charged the memory traffic of reading all slots'
-  cells: that makes a step of 15 rows {apart:.0f} ms. If one reading served all rows it would be {once:.0f} ms. The real
-  step lies between, about 65 ms by the burst of 16; how many rows share a reading is not known here. Likewise large
-  bursts at 22 and 28 slots fall off more than they did.
+* **From 8 to 15 slots it does not grow**: {fifteen:+.0f}%, measured +9%. The best burst on 15 slots is one of 8 here;
+  with all 15 busy (the burst of 24, the best one measured) it is {full:.0f} tok/s against 195. Every row is charged the
+  memory traffic of reading all slots' cells: that makes a step of 15 rows {apart:.0f} ms. Were one enough for all rows,
+  it would be {once:.0f} ms. The real step lies between, about 65 ms by the burst of 16; how many rows share one is
+  not known here. Likewise large bursts at 22 and 28 slots fall off more than they did.
 * **The collapse is too mild under load**, by half: beyond 15 slots the best burst is too fast by 50%. The machine's CPU
   and RAM are not known (desktop-ddr4 is assumed); Windows and a screen take memory of the card, and Ollama's own
   estimate of its buffers may have sent more layers away than the plan here does.
