@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from policies.caches.paged import PagedCache
 from sim.batch import Batch, Pass
 from sim.clock import PS_PER_MS, PS_PER_S, PS_PER_US, Clock, ps, seconds
 from sim.core import Core
@@ -197,11 +198,11 @@ def test_an_engine_that_says_nothing_more_keeps_all_on_one_gpu_and_lets_everybod
 class World:
     """One replica and everything that its requests are told."""
 
-    def __init__(self, ahead: bool = False, prompt_ps: int = 0, cell_ps: int = 0) -> None:
+    def __init__(self, cache: PagedCache | None = None, prompt_ps: int = 0, cell_ps: int = 0, **options: bool) -> None:
         self.env = Clock()
         self.journal = Journal()
         self.ended: list[int] = []
-        core = Core(vllm(async_scheduling=ahead), paged(3 * LONGEST))
+        core = Core(vllm(**options), cache or paged(3 * LONGEST))
         cost = LinearCost(prompt_ps=prompt_ps, cell_ps=cell_ps)
         self.replica = Replica(self.env, core, cost, self.journal, self._note)
 
@@ -238,7 +239,7 @@ def test_a_client_whose_answer_ends_with_the_step_has_its_answer() -> None:
 
 
 def test_a_queue_counts_those_who_knocked_after_the_next_step_was_decided() -> None:
-    world = World(ahead=True)
+    world = World(async_scheduling=True)
     world.send(0, 3, 3)
     world.send(12, 3, 2)
     seen: list[tuple[int, int]] = []
@@ -292,3 +293,23 @@ def test_an_arrival_at_an_idle_replica_is_decided_with_all_who_come_at_that_inst
     world.env.run()
     assert [request.admitted_ps for request in requests] == [5, 5, 5]
     assert [request.end_ps for request in requests] == [25, 25, 25]
+
+
+def test_time_outside_the_batch_before_the_first_token_is_neither_prompt_work_nor_decoding() -> None:
+    world = World(PagedCache(6, 4), prompt_ps=2, scheduler_reserve_full_isl=False)
+    world.send(0, 8, 5)  # has what it needs and ends at 82
+    late = world.send(0, 20, 1)  # 8 tokens at 0; finds no memory for the rest at 42; begins anew at 82
+    world.env.run()
+    assert (late.admitted_ps, late.preemptions, late.first_token_ps) == (0, 1, 142)
+    assert (late.prefill_mark, late.decode_mark, late.preemption_ps) == (72, 30, 40)
+    assert world.journal.preemptions == 1
+
+
+def test_an_interruption_after_the_first_token_is_one_long_gap() -> None:
+    world = World(PagedCache(5, 4))
+    world.send(0, 6, 9)  # ends at 90
+    late = world.send(0, 5, 9)  # pushed out at 30 with three tokens; comes back at 90
+    world.env.run()
+    gaps = {name: column.tolist() for name, column in world.journal.gaps.columns().items()}
+    assert gaps == {"end_ps": [100], "gap_ps": [70]}
+    assert (late.stall_ps, late.preemption_ps, late.end_ps) == (70, 0, 150)
