@@ -76,6 +76,8 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ),
     ("policies/caches/*.py", "slot_caches ollama_cells llama_slots ollama_runner", ""),
     ("policies/schedulers/vllm*.py", "conformance vllm_engine strides", "vllm_v1 or async"),
+    ("policies/schedulers/llama_runner.py", "ollama_runner", ""),
+    ("policies/schedulers/slot_*.py", "llama_slots ollama_runner", ""),
     ("policies/schedulers/ollama*.py", "ollama_engine ollama_runner", ""),
     ("policies/schedulers/ubatches.py", "llama_ubatches llama_slots recordings ollama_runner", ""),
     (

@@ -8,9 +8,10 @@ from policies.caches.content import UNBOUNDED, Contents
 from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
+from sim.batch import Batch
 from sim.core import Core
 from sim.request import Request
-from tests.driver import Ask, prefixed, vllm, walk
+from tests.driver import LONGEST, POLICIES, Ask, prefixed, vllm, walk
 
 SIZE = 4
 PROMPTS = st.builds(
@@ -107,3 +108,49 @@ def test_who_pushes_out_itself_ends_the_phase_and_those_behind_it_wait_a_step() 
     assert [(piece.request, piece.tokens, piece.ends, piece.kind) for piece in resumed.pieces] == [
         (younger, 1, True, "running")
     ]
+
+
+# -- every scheduler
+
+
+def batches(core: Core, request: Request) -> list[Batch]:
+    """All that a lone request makes the engine do."""
+    core.submit(request)
+    done: list[Batch] = []
+    while (batch := core.schedule()) is not None:
+        core.complete(batch)
+        done.append(batch)
+    return done
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_lone_request_is_computed_once_and_samples_one_token_a_pass(policy: str) -> None:
+    done = batches(POLICIES[policy](2 * LONGEST), Request(0, 6, 4))
+    passes = [one for batch in done for one in batch.passes]
+    assert sum(one.prefill_tokens for one in passes) == 6
+    assert [one.decodes for one in passes][-3:] == [1, 1, 1]
+    assert [one.outputs for one in passes][-4:] == [1, 1, 1, 1]
+    assert sum(one.outputs for one in passes) == 4
+    assert all(one.padded >= one.decodes + one.prefill_tokens for one in passes)
+    assert [piece.ends for batch in done for piece in batch.pieces][-1:] == [True]
+    assert [batch.context for batch in done][-3:] == [6, 7, 8]
+
+
+SPANS = ("llama", "ollama")  # their attention reads a padded span, not the context
+
+
+@pytest.mark.parametrize("policy", [name for name in POLICIES if not name.startswith(SPANS)])
+def test_a_lone_request_reads_its_own_context_and_no_more(policy: str) -> None:
+    done = batches(POLICIES[policy](2 * LONGEST), Request(0, 6, 4))
+    passes = [one for batch in done for one in batch.passes]
+    assert sum(one.prefill_cells for one in passes) == 1 + 2 + 3 + 4 + 5 + 6
+    assert [(one.cells, one.growth) for one in passes][-3:] == [(7, 1), (8, 1), (9, 1)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_lone_request_is_one_decision_from_its_second_token_to_its_last(policy: str) -> None:
+    core = POLICIES[policy](2 * LONGEST)
+    done = batches(core, Request(0, 6, 4))
+    steady = [batch.steady_steps for batch in done][-3:]
+    assert steady[-1] == 1
+    assert all(2 <= steps <= left for steps, left in zip(steady, (3, 2), strict=False))
