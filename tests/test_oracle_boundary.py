@@ -20,7 +20,7 @@ from sim.request import End, Request
 from tests.driver import LONGEST, POLICIES
 
 BLIND = [name for name in POLICIES if not POLICIES[name](LONGEST).scheduler.clairvoyant]
-KERNEL = {"sim.core", "sim.decoding", "sim.request"}
+KERNEL = {"sim.core", "sim.decoding"}
 TRUTHS = {"output_tokens", "stops_by_length", "finish_at"}  # of a request; the last two follow from the first
 GUESS = "predicted_output"
 POLICY_FILES = sorted(Path(str(files("policies"))).rglob("*.py"))
