@@ -87,7 +87,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ),
     ("policies/schedulers/prompt_cache.py", "llama_slots llama_engine recorded_loops", ""),
     ("policies/schedulers/fcfs.py", "classic_schedulers strides", "fcfs or one_after or less_than"),
-    ("policies/schedulers/sjf.py", "classic_schedulers strides", "sjf or predict or short"),
+    ("policies/schedulers/sjf.py", "classic_schedulers strides", "sjf or predict or short or option or reads"),
     (
         "policies/schedulers/static_batch.py",
         "classic_schedulers strides",
@@ -98,7 +98,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
         "classic_schedulers strides",
         "sarathi or chunk or decode or gives_way or prompt",
     ),
-    ("policies/schedulers/*.py", "classic_schedulers strides", "orca or reserv or outgrows or option"),
+    ("policies/schedulers/*.py", "classic_schedulers strides", "orca or reserv or outgrows or option or reads"),
 )
 
 

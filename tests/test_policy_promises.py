@@ -8,9 +8,13 @@ from policies.caches.content import UNBOUNDED, Contents
 from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
+from policies.caches.reserved import ReservedCache
+from policies.schedulers.orca import Orca
+from policies.schedulers.sjf import Sjf
 from sim.batch import Batch
 from sim.core import Core
-from sim.request import Request
+from sim.errors import UsageError
+from sim.request import End, Request
 from tests.driver import LONGEST, POLICIES, Ask, prefixed, vllm, walk
 
 SIZE = 4
@@ -154,3 +158,49 @@ def test_a_lone_request_is_one_decision_from_its_second_token_to_its_last(policy
     steady = [batch.steady_steps for batch in done][-3:]
     assert steady[-1] == 1
     assert all(2 <= steps <= left for steps, left in zip(steady, (3, 2), strict=False))
+
+
+# -- llama.cpp's server under Ollama
+
+
+def test_ollama_cuts_the_middle_out_of_a_prompt_too_long_and_leaves_half_of_the_rest_for_the_answer() -> None:
+    core = POLICIES["ollama_slots"](2 * LONGEST)
+    fits = Request(0, LONGEST - 1, 50, prefix=(("a", 8),), own="talk")
+    cut = Request(1, LONGEST + 9, 50, prefix=(("a", 8),), own="talk")
+    assert core.submit(fits)
+    assert core.submit(cut)
+    assert (fits.prompt_tokens, fits.prefix, fits.own, fits.output_tokens) == (LONGEST - 1, (("a", 8),), "talk", 1)
+    half = (LONGEST - 4) // 2
+    assert (cut.prompt_tokens, cut.prefix, cut.own, cut.output_tokens) == (LONGEST - half, (), None, half)
+
+
+@pytest.mark.parametrize(
+    ("reserve", "reads_the_future"), [("max", False), ("limit", False), ("pow2", True), ("oracle", True)]
+)
+def test_orca_says_whether_its_reservation_reads_the_true_length(reserve: str, reads_the_future: bool) -> None:
+    assert Orca(reserve=reserve).clairvoyant is reads_the_future
+
+
+@pytest.mark.parametrize(("output", "reserved"), [(1, 1), (7, 8), (8, 8), (9, 16)])
+def test_a_power_of_two_is_reserved_as_it_is(output: int, reserved: int) -> None:
+    core = POLICIES["orca, pow2"](2 * LONGEST)
+    assert isinstance(core.scheduler, Orca)
+    assert core.scheduler.reservation(Request(0, 6, output)) == 6 + reserved
+
+
+@pytest.mark.parametrize("noise", [-1.0, float("inf"), float("nan")])
+def test_an_error_of_prediction_without_meaning_is_refused(noise: float) -> None:
+    with pytest.raises(UsageError, match="noise"):
+        Sjf(noise=noise)
+
+
+def test_the_shortest_stays_first_when_others_go_away() -> None:
+    core = Core(Sjf(max_batch_size=1), ReservedCache(LONGEST, LONGEST))
+    waiting = [Request(number, 2, output) for number, output in enumerate((1, 9, 2, 11, 10, 4, 3))]
+    for request in waiting:
+        core.submit(request)
+    core.abort(waiting[0], End.ABORTED)
+    ended: list[int] = []
+    while (batch := core.schedule()) is not None:
+        ended += [request.output_tokens for request in core.complete(batch)]
+    assert ended == [2, 3, 4, 9, 10, 11]
