@@ -9,7 +9,7 @@ from sim.scheduler import Scheduler
 class Core:
     """Queues and memory. `schedule` and `complete` alternate; a pipelined core schedules once ahead."""
 
-    __slots__ = ("_decide", "_ending", "_in_flight", "_overrun", "_pipelined", "cache", "decoding", "scheduler")
+    __slots__ = ("_decide", "_ending", "_in_flight", "_pipelined", "cache", "decoding", "scheduler")
 
     def __init__(self, scheduler: Scheduler, cache: KVCache) -> None:
         scheduler.bind(cache)
@@ -19,7 +19,6 @@ class Core:
         self._decide = scheduler.schedule
         self._pipelined = scheduler.pipelined
         self._in_flight = False
-        self._overrun = 0  # rows that the next step computes for them all the same
         self._ending: list[Request] = []  # have their last token, seen by the scheduler one step late
 
     def submit(self, request: Request) -> bool:
@@ -44,7 +43,7 @@ class Core:
             self._in_flight = True
             if self._ending:
                 batch.steady_steps = 1
-                batch.wasted += self._overrun
+                batch.wasted += sum([request.lockstep for request in self._ending])
         return batch
 
     def repeat(self, steps: int) -> None:
@@ -77,10 +76,7 @@ class Core:
     def _see_predictable_ends(self) -> None:
         """A stop by length is foreseen, so no further row is spent on it; a stop by the model is not."""
         self._ending = self.decoding.due()
-        self._overrun = 0
         for request in self._ending:
             if request.stops_by_length:
                 self.decoding.leave(request)
                 self.cache.leave(request)
-            else:
-                self._overrun += 1

@@ -214,10 +214,10 @@ class Replica:
             else:
                 self._interruption(request, 1)
         for request in batch.preempted:
-            request.last_token_ps = now
             self._interruption(request, -1)
-        for request in batch.paused:
-            request.last_token_ps = now
+        for request in (*batch.preempted, *batch.paused):
+            if request.last_token_ps < 0:  # else it was interrupted again before its next token
+                request.last_token_ps = now
         for request in (*batch.failed, *batch.rejected):
             self._leave(request)
         self.journal.note_decision(now, self.core, batch)
@@ -246,13 +246,15 @@ class Replica:
         for request, tokens, _, ends, _ in batch.pieces:
             if request.first_token_ps >= 0:
                 if ends:
-                    gap = now - request.last_token_ps
+                    last = request.last_token_ps
+                    gap = now - (self._start_ps if last < 0 else last)  # with the others until this step
                     self.journal.gaps.append((now, gap))
                     request.stall_ps = max(request.stall_ps, gap)
-                    request.last_token_ps = now
+                    request.last_token_ps = -1
                 continue
             request.own_prefill_ps += prefill_ps * tokens // batch.prompt_tokens
             if ends:
                 request.first_token_ps = now
+                request.last_token_ps = -1
                 request.prefill_mark = self.prefill_ps - request.prefill_mark
                 request.decode_mark = self.decode_ps - request.decode_mark

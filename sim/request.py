@@ -87,7 +87,7 @@ class Request:
         self.entered_ps = arrival_ps  # through the front door, where there is one
         self.admitted_ps = -1  # first time in a batch
         self.first_token_ps = -1
-        self.last_token_ps = -1
+        self.last_token_ps = -1  # of the token before an interruption
         self.end_ps = -1
         self.end: End | None = None
 
