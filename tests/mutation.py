@@ -112,7 +112,9 @@ class Suite(NamedTuple):
 def suite_of(tree: Path, module: str) -> Suite:
     """The test files that a module answers to, those of them that exist."""
     names, words = next((names, words) for pattern, names, words in TESTS if fnmatch.fnmatch(module, pattern))
-    paths = [f"tests/test_{name}.py" for name in ("kernel_promises", *names.split(), "policy_promises")]
+    paths = [
+        f"tests/test_{name}.py" for name in ("kernel_promises", *names.split(), "policy_promises", "engine_promises")
+    ]
     return Suite([path for path in paths if (tree / path).exists()], f"{SLOW} or {words}" if words else "")
 
 
