@@ -11,6 +11,7 @@ from sim.core import Core
 from sim.cost import FOREVER, Stride
 from sim.decoding import Decoding
 from sim.engine import Door, MemoryPlan, Traits
+from sim.errors import BadScenario, DoesNotFit, NotSupported, SimctlError, UnknownName, UsageError
 from sim.journal import Journal, RequestLog
 from sim.replica import Replica
 from sim.request import End, Request
@@ -161,6 +162,19 @@ def test_a_request_that_is_refused_has_ended() -> None:
     request = Request(0, LONGEST, 1)
     assert not core.submit(request)
     assert (request.end, core.scheduler.waiting_count) == (End.REJECTED, 0)
+
+
+# -- errors
+
+
+def test_every_error_has_the_exit_code_of_its_kind() -> None:
+    kinds = (SimctlError, UsageError, UnknownName, NotSupported, BadScenario, DoesNotFit)
+    assert [kind.exit_code for kind in kinds] == [1, 2, 2, 2, 3, 4]
+
+
+def test_an_unknown_name_offers_the_three_nearest_or_says_what_is_known() -> None:
+    assert len(UnknownName("gpu", "A100", ["a100-1", "a100-2", "a100-3", "a100-4", "x"]).near) == 3
+    assert "known: a, b" in str(UnknownName("gpu", "zzzzzz", ["a", "b"]))
 
 
 # -- what a batch, a request and an engine say when nothing is said of them
