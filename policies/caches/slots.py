@@ -13,6 +13,7 @@ SPAN_STEP = 256  # a row reads its lane up to the next multiple of this
 UNBOUNDED = 1 << 40
 
 Content = tuple[tuple[Hashable, int], ...]
+Ranges = Sequence[tuple[int, int]]  # joined slots that share a pass: from one number up to another
 
 
 def padded(cells: int) -> int:
@@ -70,7 +71,7 @@ class SlotCache:
         self._steps = 0
         self._heights = [-UNBOUNDED] * slots  # tokens of the joined lanes, less the step count
         self._full_at = UNBOUNDED  # no joined lane is full before this step count
-        self.peaks: list[int] | None = None  # longest lane of each pass, less the step count; None once others join
+        self._changes_at = -1  # step count after which the spans last asked for are longer, unless others join
 
     # -- lanes
 
@@ -78,10 +79,6 @@ class SlotCache:
         """Query: tokens that the slot's lane holds."""
         lane = self._lanes[slot]
         return lane.tokens + self._steps if lane.joined else lane.tokens
-
-    def longest(self, first: int, stop: int) -> int:
-        """Query: tokens in the longest joined lane of the slots from `first` on, up to `stop`."""
-        return max(self._heights[first:stop]) + self._steps
 
     def content(self, slot: int) -> Content:
         """Query: what of the lane's tokens other prompts may begin with too."""
@@ -96,7 +93,8 @@ class SlotCache:
         """Verb: the slot is the request's; of what the lane holds the first `kept` tokens stay."""
         lane = self._lanes[slot]
         self._truncate(slot, kept)
-        lane.request, lane.content = request, content_of(request)
+        lane.request = request
+        lane.content = request.prefix if request.own is None else content_of(request)
         self._lane_of[request] = lane
 
     def clear(self, slot: int) -> None:
@@ -142,25 +140,22 @@ class SlotCache:
     def join(self, request: Request, tokens: int) -> None:
         """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
         lane = self._lane_of[request]
-        lane.tokens = self._heights[lane.slot] = tokens - self._steps
+        slot = lane.slot
+        lane.tokens = self._heights[slot] = height = tokens - self._steps
         lane.joined = True
-        self._joined.add(lane.slot)
-        self._full_at = min(self._full_at, self.lane_tokens - lane.tokens)
-        self.peaks = None
+        self._joined.add(slot)
+        self._full_at = min(self._full_at, self.lane_tokens - height)
+        self._changes_at = -1
 
     def leave(self, request: Request) -> None:
         """Verb: the request keeps its cells but gains no more tokens."""
         lane = self._lane_of[request]
+        slot = lane.slot
         lane.tokens += self._steps
         lane.joined = False
-        self._joined.remove(lane.slot)
-        self._heights[lane.slot] = -UNBOUNDED
-        self.peaks = None
-
-    def read_together(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Verb: passes read joined slots, each from one slot up to another, and all as far as the longest of them."""
-        heights = self._heights
-        self.peaks = [max(heights[first:stop]) for first, stop in ranges]
+        self._joined.remove(slot)
+        self._heights[slot] = -UNBOUNDED
+        self._changes_at = -1
 
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
@@ -170,23 +165,28 @@ class SlotCache:
             if self._steps > self._full_at:
                 raise PolicyError(f"slot cache: {steps} steps take a slot beyond its {self.lane_tokens} tokens")
 
-    def spans(self) -> list[int]:
-        """Query: cells that each pass's rows read at present, padding included."""
-        steps = self._steps
-        return [-(-(peak + steps) // SPAN_STEP) * SPAN_STEP for peak in self._longest()]
+    def spans(self, ranges: Ranges, more: int = 0) -> list[int]:
+        """Query: cells that rows read, padding included, with `more` tokens in each lane: the longest lane's."""
+        heights, steps = self._heights, self._steps + more
+        spans: list[int] = []
+        same = UNBOUNDED
+        for first, stop in ranges:
+            longest = max(heights[first:stop]) + steps
+            spare = -longest % SPAN_STEP
+            spans.append(longest + spare)
+            if spare < same:  # noqa: PLR1730 - calling min takes as long as all the rest
+                same = spare
+        self._changes_at = steps + same
+        return spans
 
     def steps_until_change(self, limit: int) -> int:
-        """Query: how many of the next `limit` steps leave every span as it is."""
-        steps = self._steps
-        for peak in self._longest():
-            limit = min(limit, -(peak + steps) % SPAN_STEP)
+        """Query: how many of the next `limit` steps leave the spans last asked for, else every slot's, as they are."""
+        if self._changes_at < self._steps:
+            self.spans([(slot, slot + 1) for slot in self._joined])
+        left = self._changes_at - self._steps
+        if left < limit:
+            return left
         return limit
-
-    def _longest(self) -> list[int]:
-        """The longest lane of each pass; before anybody says who shares one, every joined slot has its own."""
-        if self.peaks is None:
-            self.peaks = [self._lanes[slot].tokens for slot in self._joined]
-        return self.peaks
 
     # -- the cells; a shared pool overrides these
 
@@ -201,14 +201,19 @@ class SlotCache:
     def usage(self) -> Usage:
         """Query: a busy lane is lost to others; what idle lanes keep is theirs to overwrite."""
         used = reserved = internal = 0
-        for slot, lane in enumerate(self._lanes):
-            if lane.request is None:
+        for lane in self._lanes:
+            request = lane.request
+            if request is None:
                 continue
-            tokens = self.context(slot)
-            longest = min(self.lane_tokens, lane.request.prompt_tokens + lane.request.limit - 1)
+            tokens = lane.tokens + self._steps if lane.joined else lane.tokens
+            longest = request.prompt_tokens + request.limit - 1
+            longest = min(longest, self.lane_tokens)
             used += tokens
-            reserved += max(longest - tokens, 0)
-            internal += self.lane_tokens - max(longest, tokens)
+            if longest > tokens:
+                reserved += longest - tokens
+                internal += self.lane_tokens - longest
+            else:
+                internal += self.lane_tokens - tokens
         return Usage(used, reserved, internal, 0, self.capacity_tokens - used - reserved - internal)
 
     def check(self) -> None:

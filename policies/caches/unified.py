@@ -4,7 +4,7 @@ A new token takes the lowest free cell. What a row reads ends at the highest use
 enough to know for every page of 256 cells how many of them each lane has: exact, and no cell is visited by itself.
 """
 
-from policies.caches.slots import SPAN_STEP, SlotCache, padded
+from policies.caches.slots import SPAN_STEP, Ranges, SlotCache, padded
 from sim.cache import Usage
 from sim.errors import PolicyError
 from sim.request import Request
@@ -86,9 +86,9 @@ class UnifiedCache(SlotCache):
         self._unplaced += steps
         self._steps += steps
 
-    def spans(self) -> list[int]:
+    def spans(self, ranges: Ranges, more: int = 0) -> list[int]:
         """Query: cells that every row reads at present, whichever its pass."""
-        return [self.span] * len(self._longest())
+        return [self.span] * len(ranges)
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps find free cells without a longer span."""

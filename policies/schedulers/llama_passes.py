@@ -1,5 +1,7 @@
 """What the passes of a llama.cpp step read: every row its stream's cells up to the span, masked ones included."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from policies.caches.slots import SlotCache, padded
@@ -13,26 +15,23 @@ def one_pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
     return quick_pass((decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt))
 
 
+usual_pass = lru_cache(maxsize=None)(one_pass)  # for the few there are of a row or a full ubatch a slot
+
+
 class SeparateStreams:
     """Every slot has a stream: a pass reads up to the span of its longest lane, as filled by then."""
 
     def __init__(self, cache: SlotCache, n_ubatch: int) -> None:
         self._cache = cache
         self._n_ubatch = n_ubatch
-        self._rows: list[int] = []  # of each pass while all slots generate
-
-    def make_room(self, tokens: int, idle: list[int]) -> bool:
-        """Verb: cells for the tokens of a step, which separate lanes never lack."""
-        return True
 
     def decodes(self, generating: list[int]) -> tuple[Pass, ...]:
         """A token for every generating slot, its cell already taken."""
-        cache = self._cache
-        if cache.peaks is None:
-            together = first_passes(tuple(generating), ())
-            cache.read_together([(first, stop) for first, stop, _ in together])
-            self._rows = [stop - first for first, stop, _ in together]
-        return tuple([one_pass(rows, 0, rows, span) for rows, span in zip(self._rows, cache.spans(), strict=True)])
+        ranges, rows = first_passes(tuple(generating), ())
+        spans = self._cache.spans(ranges)
+        if len(spans) == 1:
+            return (usual_pass(len(generating), 0, len(generating), spans[0]),)
+        return tuple([usual_pass(decodes, 0, decodes, span) for (decodes, _), span in zip(rows, spans, strict=True)])
 
     def mixed(self, generating: list[int], slots: list[int], pieces: list[Piece]) -> tuple[Pass, ...]:
         """Prompts, each of its slot, beside a token for every generating slot; no cell is taken yet."""
@@ -60,21 +59,22 @@ class SeparateStreams:
     def _beside_one(self, generating: tuple[int, ...], slot: int, piece: Piece) -> tuple[Pass, ...]:
         """The commonest step: one prompt, longer than the generating slots are many."""
         _, rest, filled, ends, _ = piece
-        longest, n_ubatch = self._cache.longest, self._n_ubatch
+        ranges, rows = first_passes(generating, (slot,))
         passes: list[Pass] = []
-        for first, stop, prompts in first_passes(generating, (slot,)):
-            span = padded(longest(first, stop) + 1)
+        for place, span in enumerate(self._cache.spans(ranges, 1)):
+            decodes, prompts = rows[place]
             if prompts:
                 rest -= 1
                 filled += 1
-                span = max(span, padded(filled))
-            decodes = stop - first - prompts
-            passes.append(one_pass(decodes, prompts, decodes, span))
-        while rest:
-            tokens = min(n_ubatch, rest)
-            filled += tokens
-            rest -= tokens
-            passes.append(one_pass(0, tokens, ends and not rest, padded(filled)))
+                if filled > span:
+                    span = padded(filled)  # noqa: PLW2901
+            passes.append(usual_pass(decodes, prompts, decodes, span))
+        n_ubatch = self._n_ubatch
+        while rest > n_ubatch:
+            filled += n_ubatch
+            rest -= n_ubatch
+            passes.append(usual_pass(0, n_ubatch, 0, padded(filled)))
+        passes.append(one_pass(0, rest, int(ends), padded(filled + rest)))
         return tuple(passes)
 
 
@@ -85,9 +85,10 @@ class SharedStream:
         self._cache = cache
         self._n_batch, self._n_ubatch = n_batch, n_ubatch
 
-    def make_room(self, tokens: int, idle: list[int]) -> bool:
+    def make_room(self, decodes: int, pieces: Sequence[Piece], idle: list[int]) -> bool:
         """Verb: clear idle slots one by one, the lowest number first, until the tokens find free cells."""
         cache = self._cache
+        tokens = decodes + sum([piece.tokens for piece in pieces]) if pieces else decodes
         if tokens <= cache.free_cells:
             return True
         for slot in sorted(idle):
@@ -100,7 +101,7 @@ class SharedStream:
     def decodes(self, generating: list[int]) -> tuple[Pass, ...]:
         """A token for every generating slot, its cell already taken."""
         span = self._cache.span
-        return tuple([one_pass(rows, 0, rows, span) for rows in plain_passes(len(generating), self._n_ubatch)])
+        return tuple([usual_pass(rows, 0, rows, span) for rows in plain_passes(len(generating), self._n_ubatch)])
 
     def mixed(self, generating: list[int], slots: list[int], pieces: list[Piece]) -> tuple[Pass, ...]:
         """Generating slots first, then prompts; no cell is taken yet."""

@@ -4,7 +4,9 @@ What is left of n_batch goes to prompts, by slot number and not by age. Nobody i
 """
 
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from policies.caches.slots import content_of
 from policies.caches.unified import UnifiedCache
@@ -13,6 +15,9 @@ from policies.schedulers.llama_tasks import LlamaTasks
 from sim.batch import Batch, Piece
 from sim.cache import KVCache
 from sim.request import End, Request
+
+# a quarter of the time of calling the class, which matters for what every request makes
+_quick_piece: Callable[[tuple[Request, int, int, bool, str]], Piece] = partial(tuple.__new__, Piece)
 
 
 @dataclass
@@ -30,9 +35,8 @@ class LlamaSlots(LlamaTasks):
         super().bind(cache)
         if self.cache.slots > self.n_batch:
             raise ValueError(f"llama_slots: {self.cache.slots} slots need more than a batch of {self.n_batch} tokens")
-        self._streams: SeparateStreams | SharedStream = SeparateStreams(self.cache, self.n_ubatch)
-        if isinstance(cache, UnifiedCache):
-            self._streams = SharedStream(cache, self.n_batch, self.n_ubatch)
+        self._pool = SharedStream(cache, self.n_batch, self.n_ubatch) if isinstance(cache, UnifiedCache) else None
+        self._streams = self._pool or SeparateStreams(self.cache, self.n_ubatch)
         self._overrun = False
         self._admissions = 0
 
@@ -54,8 +58,8 @@ class LlamaSlots(LlamaTasks):
     def _decode_step(self) -> Batch:
         decoding, cache = self.decoding, self.cache
         count, context = decoding.count, decoding.context
-        if not self._streams.make_room(count, self.idle):
-            return self._overrun_step()
+        if self._pool and not self._pool.make_room(count, (), self.idle):
+            return self._overrun_step(self._pool)
         cache.advance(1)
         decoding.advance(1)
         batch = Batch(count, self._streams.decodes(self.generating), (), 1, context)
@@ -69,22 +73,22 @@ class LlamaSlots(LlamaTasks):
 
     def _mixed_step(self) -> Batch:
         """Prompts beside the generating slots; those too long for a slot are refused when their turn comes."""
-        decoding, streams = self.decoding, self._streams
+        decoding, pool = self.decoding, self._pool
         count, context = decoding.count, decoding.context
         rejected: list[Request] = []
         slots, pieces = self._prompt_pieces(self.n_batch - count, rejected)
         if not pieces and not count:
             batch = Batch(0, ())
-        elif streams.make_room(count + sum([piece.tokens for piece in pieces]), self.idle):
-            batch = Batch(count, streams.mixed(self.generating, slots, pieces), pieces, 1, context)
+        elif pool and not pool.make_room(count, pieces, self.idle):
+            batch = self._overrun_step(pool)
+        else:
+            batch = Batch(count, self._streams.mixed(self.generating, slots, pieces), pieces, 1, context)
             self.cache.advance(1)
             decoding.advance(1)
-            for slot, piece in zip(slots, pieces, strict=True):
-                self._settle(slot, piece)
+            for piece in pieces:
+                self._settle(piece)
             if self.choice.copied_tokens:
                 self._charge_copies(batch)
-        else:
-            batch = self._overrun_step()
         if rejected:
             batch.rejected = rejected
         return batch
@@ -107,9 +111,9 @@ class LlamaSlots(LlamaTasks):
                 kind = "new"
             before = request.computed
             rest = request.prompt_tokens - before
-            tokens = min(budget, rest)
+            tokens, ends = (rest, True) if rest <= budget else (budget, False)
             slots.append(slot)
-            pieces.append(Piece(request, tokens, before, tokens == rest, kind))
+            pieces.append(_quick_piece((request, tokens, before, ends, kind)))
             budget -= tokens
         return slots, pieces
 
@@ -122,7 +126,7 @@ class LlamaSlots(LlamaTasks):
         self._admissions = request.order = self._admissions + 1
         request.computed = request.cached_tokens = kept
 
-    def _settle(self, slot: int, piece: Piece) -> None:
+    def _settle(self, piece: Piece) -> None:
         """A prompt that is complete generates with the others from the next step on."""
         request, tokens, before, ends, _ = piece
         context = request.computed = before + tokens
@@ -130,6 +134,7 @@ class LlamaSlots(LlamaTasks):
         if ends:
             self.decoding.join(request, context)
             self.cache.join(request, context)
+            slot = self.slot_of[request]
             self.prompting.remove(slot)
             insort(self.generating, slot)
 
@@ -143,11 +148,10 @@ class LlamaSlots(LlamaTasks):
         rejected.append(request)
         self.finish(request)
 
-    def _overrun_step(self) -> Batch:
+    def _overrun_step(self, pool: SharedStream) -> Batch:
         """The pool is too small for the step: it is tried in ever smaller views, and what they compute is lost."""
-        assert isinstance(self._streams, SharedStream)
         decodes = self.decoding.count
-        batch = Batch(decodes, self._streams.futile(decodes), (), 1, self.decoding.context)
+        batch = Batch(decodes, pool.futile(decodes), (), 1, self.decoding.context)
         if not batch.passes:
             return self._fail_everybody()
         self._overrun = True

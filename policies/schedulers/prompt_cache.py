@@ -43,9 +43,10 @@ class PromptCache:
                 return 0
             self._drop_contained(content, tokens)
         entries.append(_quick_saved((content, tokens)))
-        self.tokens += tokens
-        while self.tokens > self.limit_tokens and len(entries) > 1:
-            self.tokens -= entries.popleft().tokens
+        held = self.tokens + tokens
+        while held > self.limit_tokens and len(entries) > 1:
+            held -= entries.popleft().tokens
+        self.tokens = held
         return tokens
 
     def take(self, content: Content, prompt_tokens: int, held: int, in_common: int) -> Saved | None:

@@ -22,11 +22,16 @@ class SlotChoice:
         content = request.prefix if request.own is None else content_of(request)
         if content:
             slot, common = self._most_similar(content, request.prompt_tokens) or (slot, 0)
-        if self._saved is not None and (not common or 2 * common < self._cache.context(slot)):
-            self._exchange(slot, content, request.prompt_tokens, self._saved)
+        saved, cache = self._saved, self._cache
+        if saved is not None and (not common or 2 * common < cache.context(slot)):
+            held = cache.context(slot)
+            if held:
+                self.copied_tokens += saved.save(cache.content(slot), held)
+            if content:  # a unique prompt has nothing in common with any other
+                self._fetch(slot, held, content, request.prompt_tokens, saved)
         self.idle.remove(slot)
-        if self._saved is not None and self._clears_idle:
-            self._save_idle(self._saved)
+        if saved is not None and self._clears_idle:
+            self._save_idle(saved)
         return slot
 
     def take_copied(self) -> int:
@@ -40,18 +45,12 @@ class SlotChoice:
         best = max(kept, key=lambda one: one[1])
         return best if best[1] > self._similarity * prompt_tokens else None
 
-    def _exchange(self, slot: int, content: Content, prompt_tokens: int, saved: PromptCache) -> None:
-        """Save what the slot holds, and fetch what serves the prompt better."""
-        cache = self._cache
-        held = cache.context(slot)
-        if held:
-            self.copied_tokens += saved.save(cache.content(slot), held)
-        if not content:  # a unique prompt has nothing in common with any other
-            return
-        common = min(cache.kept(slot, content), prompt_tokens)
+    def _fetch(self, slot: int, held: int, content: Content, prompt_tokens: int, saved: PromptCache) -> None:
+        """Put what serves the prompt better in the place of what the slot holds."""
+        common = min(self._cache.kept(slot, content), prompt_tokens)
         better = saved.take(content, prompt_tokens, held, common)
         if better is not None:
-            cache.restore(slot, better.content, better.tokens)
+            self._cache.restore(slot, better.content, better.tokens)
             self.copied_tokens += better.tokens
 
     def _save_idle(self, saved: PromptCache) -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 Prompts = list[tuple[int, int]]
+Range = tuple[int, int]  # slots, from a number up to another
+Rows = tuple[int, int]  # of answers, of prompts
 
 
 class Share(NamedTuple):
@@ -39,10 +41,12 @@ def while_some_generate(generating: tuple[int, ...], prompts: tuple[int, ...]) -
 
 
 @lru_cache(maxsize=4096)
-def first_passes(generating: tuple[int, ...], prompts: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
-    """The same passes, each as the slots from a number up to another and how many of them have a prompt."""
+def first_passes(generating: tuple[int, ...], prompts: tuple[int, ...]) -> tuple[list[Range], list[Rows]]:
+    """The same passes: the slots of each, and how many of them generate and have a prompt."""
     passes = while_some_generate(generating, prompts)
-    return tuple([(slots[0], slots[-1] + 1, len(set(slots) & set(prompts))) for slots in passes])
+    beside = [len(set(slots) & set(prompts)) for slots in passes]
+    rows = [(len(slots) - count, count) for slots, count in zip(passes, beside, strict=True)]
+    return [(slots[0], slots[-1] + 1) for slots in passes], rows
 
 
 def _cut(left: dict[int, int], n_ubatch: int) -> list[Share]:
