@@ -60,6 +60,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("sim/simulate.py", "client frontdoor metrics sweep strides", KERNEL_WORDS),
     ("sim/scenario.py", "client frontdoor metrics sweep", ""),
     ("sim/workload.py", "arrivals client frontdoor sweep", ""),
+    ("sim/prediction.py", "classic_schedulers", "predict or sjf"),
     ("sim/journal.py", "document metrics", ""),
     ("sim/*.py", "document metrics tuning sweep", ""),
     ("policies/engines/vllm*.py", "vllm_engine", ""),

@@ -1,5 +1,6 @@
 """What the kernel's parts promise each by itself, where a whole run would hide a broken promise."""
 
+import dataclasses
 import math
 
 import pytest
@@ -15,6 +16,7 @@ from sim.errors import BadScenario, DoesNotFit, NotSupported, SimctlError, Unkno
 from sim.journal import Journal, RequestLog
 from sim.replica import Replica
 from sim.request import End, Request
+from sim.scenario import Patience, Scenario
 from tests.driver import LONGEST, Ask, LinearCost, expanded, paged, run, vllm, walk
 
 # -- the clock
@@ -204,6 +206,13 @@ def test_an_engine_that_says_nothing_more_keeps_all_on_one_gpu_and_lets_everybod
     assert not traits.overlaps_host
     assert not traits.unified_cells
     assert Door() == Door(permits=None, load_s=0.0, pending_limit=None, waits_inside=False)
+
+
+def test_a_client_that_says_nothing_waits_for_ever_and_asks_once() -> None:
+    patience = Patience()
+    assert (patience.timeout_s, patience.retries, patience.backoff_s) == (None, 0, 1.0)
+    fields = {field.name: field.default for field in dataclasses.fields(Scenario)}
+    assert (fields["replicas"], fields["seed"], fields["stride_limit"]) == (1, 0, None)
 
 
 # -- the replica

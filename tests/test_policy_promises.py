@@ -1,5 +1,7 @@
 """What the policies' parts promise each by itself, where a whole run would hide a broken promise."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +11,16 @@ from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.reserved import ReservedCache
+from policies.routers.round_robin import RoundRobin
 from policies.schedulers.orca import Orca
 from policies.schedulers.sjf import Sjf
+from policies.schedulers.static_batch import StaticBatch
 from sim.batch import Batch
 from sim.core import Core
 from sim.errors import UsageError
+from sim.replica import View
 from sim.request import End, Request
+from sim.scheduler import Scheduler
 from tests.driver import LONGEST, POLICIES, Ask, prefixed, vllm, walk
 
 SIZE = 4
@@ -204,3 +210,18 @@ def test_the_shortest_stays_first_when_others_go_away() -> None:
     while (batch := core.schedule()) is not None:
         ended += [request.output_tokens for request in core.complete(batch)]
     assert ended == [2, 3, 4, 9, 10, 11]
+
+
+@pytest.mark.parametrize("least", [StaticBatch, Orca, Sjf])
+def test_a_batch_of_one_is_allowed_and_a_batch_of_none_is_not(least: Callable[..., Scheduler]) -> None:
+    assert getattr(least(max_batch_size=1), "max_batch_size", None) == 1
+    with pytest.raises(UsageError, match="max_batch_size"):
+        least(max_batch_size=0)
+
+
+# -- routers
+
+
+def test_round_robin_starts_with_the_first_replica_and_goes_on_with_the_next() -> None:
+    router, views = RoundRobin(), [View(0, 0)] * 3
+    assert [router.choose(Request(number, 1, 1), views) for number in range(5)] == [0, 1, 2, 0, 1]
