@@ -225,3 +225,11 @@ def test_a_batch_of_one_is_allowed_and_a_batch_of_none_is_not(least: Callable[..
 def test_round_robin_starts_with_the_first_replica_and_goes_on_with_the_next() -> None:
     router, views = RoundRobin(), [View(0, 0)] * 3
     assert [router.choose(Request(number, 1, 1), views) for number in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_a_decode_between_two_unfinished_prompts_takes_one_token_of_the_budget() -> None:
+    core = Core(vllm(max_num_batched_tokens=8, long_prefill_token_threshold=5), PagedCache(100, SIZE))
+    walked = walk(core, [Ask(0, 20, 1), Ask(0, 2, 9), Ask(0, 20, 1)])
+    first, second = walked.decisions[:2]
+    assert [(number, tokens) for number, tokens, *_ in first.pieces] == [(0, 5), (1, 2), (2, 1)]
+    assert (second.decodes, [(number, tokens) for number, tokens, *_ in second.pieces]) == ((1,), [(0, 5), (2, 2)])
