@@ -66,9 +66,9 @@ class SeparateStreams:
             if prompts:
                 rest -= 1
                 filled += 1
-                if filled > span:
-                    span = padded(filled)  # noqa: PLW2901
-            passes.append(usual_pass(decodes, prompts, decodes, span))
+                passes.append(usual_pass(decodes, 1, decodes, max(span, padded(filled))))
+            else:
+                passes.append(usual_pass(decodes, 0, decodes, span))
         n_ubatch = self._n_ubatch
         while rest > n_ubatch:
             filled += n_ubatch
