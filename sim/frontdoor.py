@@ -14,6 +14,7 @@ from sim.engine import Door
 from sim.request import End, Request
 
 _NOTHING = object()
+_BEFORE_ARRIVALS = 0  # who comes at the instant at which the model is loaded finds it loaded
 
 
 class FrontDoor:
@@ -149,7 +150,7 @@ class FrontDoor:
         self._loaded = self._needs(self._in_hand)
         load_ps = self._reload_ps if self._ever_loaded else self._load_ps
         self._ever_loaded = True
-        self.env.call_in(load_ps, self._open)
+        self.env.call_in(load_ps, self._open, _BEFORE_ARRIVALS)
 
     def _open(self, _: Event) -> None:
         """The model is ready: the request in hand goes first, then the channel up to the next one to need a load."""
