@@ -112,7 +112,7 @@ def test_who_pushes_out_itself_ends_the_phase_and_those_behind_it_wait_a_step() 
         assert following is not None
         core.complete(following)
         batch = following
-    assert (list(batch.preempted), list(batch.paused), batch.tokens) == ([older], [younger], 0)
+    assert (list(batch.preempted), list(batch.paused), batch.passes) == ([older], [younger], ())
     resumed = core.schedule()
     assert resumed is not None
     assert [(piece.request, piece.tokens, piece.ends, piece.kind) for piece in resumed.pieces] == [
