@@ -42,7 +42,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("sim/core.py", KERNEL, KERNEL_WORDS),
     ("sim/decoding.py", KERNEL, KERNEL_WORDS),
     ("sim/batch.py", f"physics recordings {KERNEL}", "sarathi or oracle"),
-    ("sim/scheduler.py", KERNEL, KERNEL_WORDS),
+    ("sim/scheduler.py", f"classic_schedulers {KERNEL}", f"leaves or {KERNEL_WORDS}"),
     ("sim/request.py", f"{KERNEL} metrics", KERNEL_WORDS),
     ("sim/clock.py", f"units {KERNEL}", KERNEL_WORDS),
     ("sim/cost.py", f"physics tablecost {KERNEL}", KERNEL_WORDS),

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from policies.caches.paged import PagedCache
+from policies.schedulers.fcfs import Fcfs
 from sim.batch import Batch, Pass
 from sim.clock import PS_PER_MS, PS_PER_S, PS_PER_US, Clock, ps, seconds
 from sim.core import Core
@@ -18,6 +19,9 @@ from sim.replica import Replica
 from sim.request import End, Request
 from sim.scenario import Patience, Scenario
 from tests.driver import LONGEST, Ask, LinearCost, expanded, paged, run, vllm, walk
+from tests.serving import StepTimes, serve
+from workloads.distributions import Fixed
+from workloads.open_loop import Burst
 
 # -- the clock
 
@@ -336,3 +340,10 @@ def test_an_interruption_after_the_first_token_is_one_long_gap() -> None:
     gaps = {name: column.tolist() for name, column in world.journal.gaps.columns().items()}
     assert gaps == {"end_ps": [100], "gap_ps": [70]}
     assert (late.stall_ps, late.preemption_ps, late.end_ps) == (70, 0, 150)
+
+
+def test_in_a_whole_run_those_whose_patience_ends_are_let_go_and_without_patience_nobody_is() -> None:
+    load, step = Burst(2, Fixed(4), Fixed(9)), StepTimes()
+    waited, left = serve(Fcfs(), load, step), serve(Fcfs(), load, step, patience=Patience(timeout_s=0.0125))
+    assert waited.requests["end_ps"].tolist() == [9 * PS_PER_MS, 18 * PS_PER_MS]
+    assert left.requests["end_ps"].tolist() == [9 * PS_PER_MS, 13 * PS_PER_MS]
