@@ -225,13 +225,20 @@ def test_a_client_that_says_nothing_waits_for_ever_and_asks_once() -> None:
 class World:
     """One replica and everything that its requests are told."""
 
-    def __init__(self, cache: PagedCache | None = None, prompt_ps: int = 0, cell_ps: int = 0, **options: bool) -> None:
+    def __init__(
+        self,
+        cache: PagedCache | None = None,
+        prompt_ps: int = 0,
+        cell_ps: int = 0,
+        stride_limit: int | None = None,
+        **options: bool,
+    ) -> None:
         self.env = Clock()
         self.journal = Journal()
         self.ended: list[int] = []
         core = Core(vllm(**options), cache or paged(3 * LONGEST))
         cost = LinearCost(prompt_ps=prompt_ps, cell_ps=cell_ps)
-        self.replica = Replica(self.env, core, cost, self.journal, self._note)
+        self.replica = Replica(self.env, core, cost, self.journal, self._note, stride_limit)
 
     def send(self, at_ps: int, prompt: int, output: int) -> Request:
         """A request that arrives then."""
@@ -347,3 +354,17 @@ def test_in_a_whole_run_those_whose_patience_ends_are_let_go_and_without_patienc
     waited, left = serve(Fcfs(), load, step), serve(Fcfs(), load, step, patience=Patience(timeout_s=0.0125))
     assert waited.requests["end_ps"].tolist() == [9 * PS_PER_MS, 18 * PS_PER_MS]
     assert left.requests["end_ps"].tolist() == [9 * PS_PER_MS, 13 * PS_PER_MS]
+
+
+@pytest.mark.parametrize("at_ps", range(30, 61, 5))
+def test_who_hangs_up_while_a_step_is_decided_ahead_is_gone_from_the_one_after_it(at_ps: int) -> None:
+    journals = []
+    for stride_limit in (None, 1):
+        world = World(cell_ps=1, stride_limit=stride_limit, async_scheduling=True)
+        gone = world.send(0, 3, 20)
+        world.send(0, 3, 20)
+        world.hang_up(at_ps, gone)
+        world.env.run()
+        journals.append(expanded(world.journal))
+    assert journals[0] == journals[1]
+    assert {step[2] for step in journals[0]} == {0, 1, 2}
