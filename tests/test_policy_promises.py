@@ -14,6 +14,7 @@ from policies.caches.reserved import ReservedCache
 from policies.routers.round_robin import RoundRobin
 from policies.schedulers.orca import Orca
 from policies.schedulers.sjf import Sjf
+from policies.schedulers.slot_shares import Share, passes
 from policies.schedulers.static_batch import StaticBatch
 from sim.batch import Batch
 from sim.core import Core
@@ -233,3 +234,12 @@ def test_a_decode_between_two_unfinished_prompts_takes_one_token_of_the_budget()
     first, second = walked.decisions[:2]
     assert [(number, tokens) for number, tokens, *_ in first.pieces] == [(0, 5), (1, 2), (2, 1)]
     assert (second.decodes, [(number, tokens) for number, tokens, *_ in second.pieces]) == ((1,), [(0, 5), (2, 2)])
+
+
+def test_shares_are_cut_into_passes_that_are_full_but_the_last_and_tell_prompts_from_decodes() -> None:
+    prompt, decoding = Request(0, 8, 4), Request(1, 3, 4)
+    shares = [Share(0, decoding, 1), Share(1, prompt, 7)]
+    prompt.computed = 1
+    done = passes(shares, 4, lambda request: request is prompt, lambda rows: 100 + rows)
+    assert [(one.decodes, one.prefill_tokens, one.outputs) for one in done] == [(1, 3, 1), (0, 4, 1)]
+    assert [one.padded for one in done] == [4, 4]
