@@ -12,6 +12,8 @@ from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.reserved import ReservedCache
 from policies.routers.round_robin import RoundRobin
+from policies.schedulers.llama_runner import LlamaRunner
+from policies.schedulers.ollama_runner import OllamaRunner
 from policies.schedulers.orca import Orca
 from policies.schedulers.sjf import Sjf
 from policies.schedulers.slot_shares import Share, passes
@@ -243,3 +245,9 @@ def test_shares_are_cut_into_passes_that_are_full_but_the_last_and_tell_prompts_
     done = passes(shares, 4, lambda request: request is prompt, lambda rows: 100 + rows)
     assert [(one.decodes, one.prefill_tokens, one.outputs) for one in done] == [(1, 3, 1), (0, 4, 1)]
     assert [one.padded for one in done] == [4, 4]
+
+
+def test_the_newer_of_ollamas_runners_decides_ahead_and_the_older_one_does_not() -> None:
+    assert OllamaRunner().pipelined
+    assert not OllamaRunner(lookahead=False).pipelined
+    assert not LlamaRunner().pipelined
