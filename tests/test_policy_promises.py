@@ -251,3 +251,15 @@ def test_the_newer_of_ollamas_runners_decides_ahead_and_the_older_one_does_not()
     assert OllamaRunner().pipelined
     assert not OllamaRunner(lookahead=False).pipelined
     assert not LlamaRunner().pipelined
+
+
+@pytest.mark.parametrize("policy", [name for name in POLICIES if not name.startswith(SPANS)])
+def test_the_cache_holds_every_token_that_a_lone_request_has_computed(policy: str) -> None:
+    core = POLICIES[policy](2 * LONGEST)
+    core.submit(Request(0, 6, 4))
+    used: list[int] = []
+    while (batch := core.schedule()) is not None:
+        used.append(core.cache.usage().used)
+        core.complete(batch)
+    assert used[-4:] == [6, 7, 8, 9]
+    assert core.cache.usage().used == 0
