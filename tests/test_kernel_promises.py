@@ -94,9 +94,8 @@ def test_a_member_that_left_and_came_back_ends_when_its_tokens_say() -> None:
 
 def test_those_who_end_together_do_so_in_the_order_of_their_admission() -> None:
     decoding = Decoding()
-    late = member(decoding, 7, 2)
-    decoding.advance(1)
-    early = member(decoding, 3, 1)
+    late, early = member(decoding, 7, 2), member(decoding, 3, 3)
+    decoding.advance(2)
     assert decoding.due() == [early, late]
 
 
