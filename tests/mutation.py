@@ -140,6 +140,7 @@ def copied_tree(folder: Path) -> Path:
 def run_tests(tree: Path, suite: Suite) -> None:
     """In a fork: run the tests as a fresh process in that tree would."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the shell runs this in the background
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     os.chdir(tree)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "sim", "policies")]:
