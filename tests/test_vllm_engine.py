@@ -21,6 +21,7 @@ from policies.engines import vllm
 from policies.engines.vllm_defaults import defaults_of, graph_sizes
 from policies.schedulers.vllm_v1 import VllmV1, padded_rows
 from sim.clock import PS_PER_MS, PS_PER_S, Clock
+from sim.core import Core
 from sim.cost import StepCost
 from sim.engine import Deployment
 from sim.errors import DoesNotFit, NotSupported, UnknownName, UsageError
@@ -376,3 +377,16 @@ def test_heads_that_gpus_cannot_share_are_refused() -> None:
 def test_apple_gpus_are_refused() -> None:
     with pytest.raises(NotSupported, match="Apple"):
         deploy("m2-ultra")
+
+
+def test_a_batch_of_decodes_is_computed_with_its_padding() -> None:
+    core = Core(VllmV1(graph_sizes=(1, 2, 4, 8)), PagedCache(100))
+    for number in range(3):
+        core.submit(Request(number, 5, 9))
+    prompts = core.schedule()
+    assert prompts is not None
+    assert prompts.passes[0].padded == 15  # prompts are not padded
+    core.complete(prompts)
+    decodes = core.schedule()
+    assert decodes is not None
+    assert (decodes.passes[0].decodes, decodes.passes[0].padded) == (3, 4)
