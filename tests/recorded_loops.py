@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from calibration.steptable import StepTable
+from calibration.tablecost import TableCost
 from policies.routers.round_robin import RoundRobin
 from sim.clock import PS_PER_S
 from sim.journal import ENDS
@@ -17,7 +18,7 @@ from sim.scenario import Result, Scenario
 from sim.simulate import simulate
 from sim.workload import Workload
 from tests.recorded_clients import RecordedClients, Ways, ids_by_level
-from tests.recorded_servers import ServerCost, deployment, step_table
+from tests.recorded_servers import deployment, step_table
 from tests.recordings import LevelFigures, RecordedLevel, Recording, load, upper_median_ms
 
 SEEDS = range(20)
@@ -61,7 +62,7 @@ def scenario_of(recording: Recording) -> Scenario:
     """The recording's server and clients, all its levels one after the other."""
     table = step_table(recording)
     workload = cast(Workload, clients(recording, table))
-    return Scenario(deployment(recording), ServerCost(table), workload, RoundRobin)
+    return Scenario(deployment(recording), TableCost(table), workload, RoundRobin)
 
 
 # -- the clients

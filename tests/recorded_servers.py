@@ -6,15 +6,12 @@ from pathlib import Path
 
 from calibration import catalog
 from calibration.steptable import StepTable, load
-from calibration.tablecost import TableCost
 from policies.caches.paged import PagedCache
 from policies.caches.slots import SlotCache, split_context
 from policies.caches.unified import UnifiedCache
 from policies.schedulers.llama_slots import LlamaSlots
 from policies.schedulers.vllm_v1 import VllmV1
-from sim.batch import Batch
 from sim.cache import KVCache
-from sim.cost import Stride
 from sim.engine import Deployment, MemoryPlan, Traits
 from sim.scheduler import Scheduler
 from tests.recordings import Recording
@@ -22,26 +19,6 @@ from tests.recordings import Recording
 TABLES = Path(__file__).parents[1] / "calibration" / "measurements"
 CPU_CACHE_BYTES = 2**30  # VLLM_CPU_KVCACHE_SPACE=1
 CPU_BLOCK_TOKENS = 128
-
-
-class ServerCost:
-    """The table's times, for rows that decode in vain too: a step that ends in everybody's failure has no members."""
-
-    def __init__(self, table: StepTable) -> None:
-        self._table = TableCost(table)
-
-    @property
-    def trust(self) -> str:
-        """As the table says."""
-        return self._table.trust
-
-    def stride(self, batch: Batch) -> Stride:
-        """Such rows hold all the cells that they read, so that much is their context."""
-        rows = sum([one.decodes for one in batch.passes])
-        if rows and not batch.decodes:
-            held = max(one.cells // one.decodes for one in batch.passes if one.decodes)
-            batch = Batch(rows, batch.passes, batch.pieces, 1, held - rows)
-        return self._table.stride(batch)
 
 
 def step_table(recording: Recording) -> StepTable:

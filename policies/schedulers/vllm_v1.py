@@ -156,7 +156,6 @@ class VllmV1(Scheduler):
             running[request] = None
             self._admissions += 1
             request.order = self._admissions
-            request.computed = cached
             kind = "resumed" if request.preemptions else "new"
             if kind == "new":
                 request.cached_tokens = cached
