@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from calibration.shape import contradiction
 from sim.errors import BadScenario
 from sim.hardware import Gpu, Host, Model
 
@@ -33,7 +34,12 @@ def build(kind: type[Entry], table: Mapping[str, Any], where: str) -> Entry:
     missing = [name for name, field in fields.items() if name not in table and _required(field)]
     if missing:
         raise BadScenario(f"{where}: field '{missing[0]}' is missing")
-    return kind(**{name: _value(field, table[name], where) for name, field in fields.items() if name in table})
+    values = {name: _value(field, table[name], where) for name, field in fields.items() if name in table}
+    entry = kind(**values)
+    complaint = contradiction(entry)
+    if complaint:
+        raise BadScenario(f"{where}: {complaint}")
+    return entry
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:
@@ -48,7 +54,8 @@ def _value(field: dataclasses.Field[Any], raw: object, where: str) -> Any:
         return _checked(isinstance(raw, bool), field.name, raw, "true or false", where)
     if field.type is int:
         whole = isinstance(raw, int) and not isinstance(raw, bool)
-        return _checked(whole and _positive(field, raw), field.name, raw, "a whole number above 0", where)
+        least = "a whole number, 0 or more" if field.default == 0 else "a whole number above 0"
+        return _checked(whole and _positive(field, raw), field.name, raw, least, where)
     if field.type == tuple[str, ...]:
         strings = isinstance(raw, list) and all(isinstance(item, str) for item in raw)
         return tuple(_checked(strings, field.name, raw, "a list of strings", where))

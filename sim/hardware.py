@@ -56,10 +56,26 @@ class Model:
     vocab: int
     max_context: int
     tied_embeddings: bool = False
-    intermediate: int = 0  # width of the feed-forward layer; 0 when not known
+    intermediate: int = 0  # width of the feed-forward layer (of one expert, for MoE); 0 when not known
+    experts: int = 0  # routed experts of a layer; 0 for a dense model
+    experts_per_token: int = 0
+    expert_parameters: int = 0  # parameters of all routed experts of all layers together
+    window: int = 0  # tokens that a sliding-window layer sees, the current one included
+    window_layers: int = 0  # layers that see only those
+    latent_kv: int = 0  # MLA: elements that a token keeps in each layer, in place of heads
     gguf_bits: dict[str, float] = field(default_factory=dict)  # bits per weight by GGUF type, from file sizes
     recalled: tuple[str, ...] = ()
 
     def kv_bytes_per_token(self, bytes_per_element: float = 2.0) -> int:
-        """Bytes that one token's keys and values take over all layers."""
-        return round(self.layers * self.kv_heads * self.head_dim * 2 * bytes_per_element)
+        """Bytes that one token's keys and values take over all layers, those with a window included."""
+        return round(self.layers * self._kv_elements * bytes_per_element)
+
+    def kv_bytes(self, context: int, bytes_per_element: float = 2.0) -> int:
+        """Bytes that a sequence of so many tokens needs: layers with a window keep no more than it."""
+        tokens = (self.layers - self.window_layers) * context + self.window_layers * min(context, self.window)
+        return round(tokens * self._kv_elements * bytes_per_element)
+
+    @property
+    def _kv_elements(self) -> int:
+        """Elements that one layer keeps for one token."""
+        return self.latent_kv or 2 * self.kv_heads * self.head_dim
