@@ -203,6 +203,19 @@ class Cliff:
 
 
 @dataclass(frozen=True, slots=True)
+class SensitivityRow:
+    """The capacity of a variant with one parameter of the scenario moved; parameters have their flags' names."""
+
+    parameter: str
+    value: float
+    unit: str
+    variant: str
+    capacity_users: int | None
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Everything a sweep found, and everything needed to repeat it."""
 
@@ -215,6 +228,7 @@ class Document:
     cliffs: tuple[Cliff, ...]
     warnings: tuple[str, ...]
     provenance: dict[str, Any]
+    sensitivity: tuple[SensitivityRow, ...] = ()
 
 
 def to_json(document: Document) -> dict[str, Any]:
