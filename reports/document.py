@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reports.closeup import CloseUp
 from reports.schema import decode, encode, schema_of
 from sim.errors import BadScenario
 
@@ -13,6 +14,7 @@ VariantStatus = Literal["ok", "does_not_fit", "not_supported"]
 PointStatus = Literal["ok", "unstable", "does_not_fit"]
 CliffStatus = Literal["found", "not_reached", "none"]
 Trust = Literal["measured", "interpolated", "extrapolated", "datasheet"]
+Judgement = Literal["pass", "fail", "undecided"]
 Breached = Literal["ttft", "tpot", "e2e", "stall", "finished"]
 Limit = Literal["kv_blocks", "seq_slots", "prefill_budget", "decode_rate", "spill", "host_overhead", "queue"]
 
@@ -162,6 +164,9 @@ class Point:
     kv_waste: Waste
     preemptions: int
     binding: Limit | None
+    judgement: Judgement | None = None  # of the attainment against the target
+    attainment_low: float | None = None  # the ends of its interval
+    attainment_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class Cliff:
     knob: str | None
     counterfactual: Counterfactual | None
     trust: Trust | None
+    reason: str | None = None  # what was seen that names the cause, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +235,8 @@ class Document:
     warnings: tuple[str, ...]
     provenance: dict[str, Any]
     sensitivity: tuple[SensitivityRow, ...] = ()
+    advice: tuple[str, ...] = ()  # what to do about it: headroom, and what to measure
+    details: tuple[CloseUp, ...] = ()
 
 
 def to_json(document: Document) -> dict[str, Any]:
