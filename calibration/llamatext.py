@@ -1,0 +1,92 @@
+"""What llama.cpp's programs print: Markdown tables, and around them the model, the card and the build."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from calibration.rows import Row
+
+SEPARATOR = re.compile(r"[|\s:-]+")
+HEADING = re.compile(r"#+ (\S.*)|Model: (\S+)|.*\s-m (\S+\.gguf)\b.*")
+# `main: n_kv_max = 8192, n_batch = 2048, ...`
+SETTING = re.compile(r"\b(n_kv_max|n_batch|n_ubatch|flash_attn|is_pp_shared|is_tg_separate|n_gpu_layers) = (-?\d+)")
+DEVICE = re.compile(r"\s*Device \d+: ([^,]+), ")
+BUILD = re.compile(r"build: ([0-9a-f]{6,40}) \((\d+)\)")
+QUANT = re.compile(r"(?i)[-.](i?q\d(?:_[a-z0-9]+)*|[bf]?f?(?:16|32)|mxfp4|fp16)$")
+# `qwen2 7B Q4_K - Medium`, `llama 7B mostly Q4_0`, `gpt-oss 20B MXFP4 MoE`, `llama 8B all F32`
+KIND = re.compile(r"(.*?)\s+(?:mostly |all )?(I?Q\d\w*|B?F16|F32|MXFP4)(?: MoE)?(?: - ([\w.]+).*)?$")
+SIZES = {"Small": "_s", "Medium": "_m", "Large": "_l"}
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What was printed last before a row."""
+
+    heading: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+
+    def see(self, line: str) -> None:
+        if device := DEVICE.match(line):
+            self.devices.append(device[1].strip())
+        elif settings := SETTING.findall(line):
+            self.settings = dict(settings)
+        elif heading := HEADING.fullmatch(line.strip()):
+            self.heading = next(filter(None, heading.groups()))
+
+    def values(self) -> dict[str, str]:
+        named = {"heading": self.heading, "device": self.devices[0] if self.devices else ""}
+        return {**named, "devices": str(max(1, len(set(self.devices)))), **self.settings}
+
+
+def table_rows(text: str, columns: Mapping[str, str], needed: str) -> Iterator[Row]:
+    """The rows of every table that has the column `needed`, under `columns`' names, with what surrounds them."""
+    around, header, build_of = Surroundings(), list[str](), _builds(text)
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("|"):
+            header = header if line.strip() and not line.startswith("+") else []
+            around.see(line)
+            continue
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if needed in cells:
+            header = [columns.get(cell, cell) for cell in cells]
+        elif header and not SEPARATOR.fullmatch(line):
+            yield Row({**around.values(), "build": build_of(number), **_cells(header, cells)}, number)
+
+
+def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
+    """A row's cells by name; none of them where their number is not the header's, for then no name is sure."""
+    return dict(zip(header, cells, strict=True)) if len(header) == len(cells) else {}
+
+
+def _builds(text: str) -> "BuildAfter":
+    lines = enumerate(text.splitlines(), 1)
+    return BuildAfter([(number, f"b{build[2]}") for number, line in lines if (build := BUILD.match(line.strip()))])
+
+
+@dataclass(frozen=True, slots=True)
+class BuildAfter:
+    """The build that llama-bench prints below its table."""
+
+    builds: list[tuple[int, str]]
+
+    def __call__(self, line: int) -> str:
+        return next((build for number, build in self.builds if number > line), "")
+
+
+def model_and_weights(name: str) -> tuple[str, str]:
+    """The model and the weight format that a file name, a repository or llama-bench's own description holds."""
+    stem = name.strip().replace("\\", "/").rpartition("/")[2].removesuffix(".gguf").removesuffix("-GGUF")
+    if kind := KIND.fullmatch(name.strip()):
+        return kind[1], weights_id(kind[2] + SIZES.get(kind[3] or "", ""))
+    if quant := QUANT.search(stem):
+        return stem[: quant.start()], weights_id(quant[1])
+    return stem, ""
+
+
+def weights_id(quant: str) -> str:
+    """A weight format as the catalogue spells it."""
+    quant = quant.lower()
+    # the whole file is of this type, though its name says "medium"
+    quant = "q2_k" if quant == "q2_k_m" else quant
+    return {"f16": "fp16", "all f32": "f32"}.get(quant, quant)

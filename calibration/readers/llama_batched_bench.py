@@ -1,0 +1,77 @@
+"""llama-batched-bench, as a Markdown table or JSON lines: B equal prompts computed and then decoded as one batch."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+from calibration.jsonrows import json_rows
+from calibration.llamatext import model_and_weights, table_rows
+from calibration.points import Point, Reading
+from calibration.rows import Row, gather, ratio
+
+FORMAT = "llama-batched-bench"
+PITFALLS = (
+    "T_PP is the time of all prompts together, so it stands as the TTFT of each of them",
+    "S_TG counts decoding alone; the throughput kept here is of the whole batch, prompts included",
+    "the first row of a run also warms the program up, which shows in its T_PP",
+    "prompts shared by all sequences (-pps) or sequences decoded one after another are refused: no server does that",
+)
+
+COLUMNS = {"PP": "pp", "TG": "tg", "B": "pl", "N_KV": "n_kv", "T_PP s": "t_pp", "T_TG s": "t_tg", "T s": "t"}
+OPTIONS = {
+    "batch-size": "n_batch",
+    "ubatch-size": "n_ubatch",
+    "flash-attn": "flash_attn",
+    "n-gpu-layers": "n_gpu_layers",
+}
+HEADER = re.compile(r"\| *T_PP s *\|[^\n]*\| *T_TG s *\|")
+
+
+def recognises(head: str) -> bool:
+    """By the names of the two times."""
+    return ('"t_pp"' in head and '"t_tg"' in head) or bool(HEADER.search(head))
+
+
+def read(text: str, source: str, path: Path) -> Reading:
+    """A point a row: the whole batch at once."""
+    rows, broken = json_rows(text, str(path)) if '"t_pp"' in text else ([], [])
+    rows += table_rows(text, COLUMNS, "T_PP s")
+    points, rejected = gather(rows, partial(_point, source), str(path))
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+
+
+def _point(source: str, row: Row) -> Point:
+    prompt, output, sequences = row.needed("pp"), row.needed("tg"), row.needed("pl")
+    _refuse_what_no_server_does(row, prompt, output, sequences)
+    prompt_s, decode_s = row.needed("t_pp"), row.needed("t_tg")
+    model, weights = model_and_weights(row.text("heading"))
+    return Point(
+        source_id=source,
+        engine="llama.cpp",
+        engine_version=row.text("build"),
+        engine_options=";".join(f"{name}={row.text(key)}" for name, key in OPTIONS.items() if key in row),
+        gpu=row.text("device") or "unstated",
+        gpu_count=row.whole("devices") or 1,
+        model=model or "unstated",
+        weights=weights,
+        load="offline",
+        load_value=sequences,
+        slots=row.whole("pl"),
+        context=int(prompt + output),
+        kv_tokens=row.whole("n_kv_max"),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        output_tps=ratio(sequences * output, prompt_s + decode_s),
+        ttft_ms_mean=1e3 * prompt_s,
+        tpot_ms_mean=1e3 * decode_s / output,
+        e2e_ms_mean=1e3 * (prompt_s + decode_s),
+        notes="throughput of the whole batch, prompts included",
+    )
+
+
+def _refuse_what_no_server_does(row: Row, prompt: float, output: float, sequences: float) -> None:
+    if row.whole("is_tg_separate"):
+        raise row.refuse("is_tg_separate", "the sequences were decoded one after another, not as a batch")
+    shared = row.whole("is_pp_shared") or (sequences > 1 and row.amount("n_kv") == prompt + sequences * output)
+    if shared:
+        raise row.refuse("n_kv", "all sequences share one prompt, which no load of the points table does")

@@ -1,0 +1,112 @@
+"""A file of measurements read whatever its format: the readers are asked which of them knows its content."""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from calibration.points import Point, Reading
+from calibration.rows import BadField, Row
+from sim.errors import BadScenario, UnknownName, UsageError
+
+HEAD = 256 * 1024  # characters by which a format is recognised
+GZIP = b"\x1f\x8b"
+UNSTATED = ("", "unstated", None)
+
+
+class Reader(Protocol):
+    """What a module of `calibration/readers` holds; a new format is one new file there."""
+
+    FORMAT: str  # as the tool that writes it is called
+    PITFALLS: tuple[str, ...]  # what its figures do not mean, for whoever reads them
+
+    def recognises(self, head: str) -> bool:
+        """Whether the beginning of a file is this format's."""
+
+    def read(self, text: str, source: str, path: Path) -> Reading:
+        """The rows of a file that are this format's; `path` is for messages and for files that stand beside it."""
+
+
+def read(path: Path | str, given: Mapping[str, str] | None = None) -> Reading:
+    """What a file measured; `given` names columns of a point, for the blanks that the file leaves."""
+    path, given = Path(path), dict(given or {})
+    text = text_of(path)
+    found = [reader for reader in _readers() if reader.recognises(text[:HEAD])]
+    if not found:
+        raise BadScenario(f"{path}: not a format that is known; known: {', '.join(known_formats())}")
+    source = given.pop("source_id", path.name.partition(".")[0])
+    return _with_given(_joined([_read(reader, text, source, path) for reader in found]), given)
+
+
+def known_formats() -> list[str]:
+    """Every format that can be read."""
+    return [reader.FORMAT for reader in _readers()]
+
+
+def text_of(path: Path) -> str:
+    """A file as text, unpacked where it is compressed; bytes that are no text become marks of replacement."""
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw.startswith(GZIP) else raw
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise BadScenario(f"{path}: cannot be read: {error}") from None
+    # PowerShell's redirection writes UTF-16
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return raw.decode(encoding, errors="replace")
+
+
+@cache
+def _readers() -> tuple[Reader, ...]:
+    names = (path.name.removesuffix(".py") for path in files("calibration").joinpath("readers").iterdir())
+    known = sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
+    return tuple(cast(Reader, import_module(f"calibration.readers.{name}")) for name in known)
+
+
+def _read(reader: Reader, text: str, source: str, path: Path) -> Reading:
+    try:
+        return reader.read(text, source, path)
+    except BadField as bad:
+        raise BadScenario(f"{path}: {bad}") from None
+
+
+def _joined(readings: list[Reading]) -> Reading:
+    """One reading out of those of a file that holds several formats, as a page with two tools' tables does."""
+    if len(readings) == 1:
+        return readings[0]
+    return Reading(
+        format=" + ".join(reading.format for reading in readings),
+        points=tuple(point for reading in readings for point in reading.points),
+        rejected=tuple(refusal for reading in readings for refusal in reading.rejected),
+        facts={name: value for reading in readings for name, value in reading.facts.items()},
+        warnings=tuple(warning for reading in readings for warning in reading.warnings),
+    )
+
+
+def _with_given(reading: Reading, given: Mapping[str, str]) -> Reading:
+    types = {field.name: field.type for field in fields(Point)}
+    for name in given:
+        if name not in types:
+            raise UnknownName("column", name, list(types))
+    values = {name: _value(name, types[name], text) for name, text in given.items()}
+    return replace(reading, points=tuple(_filled(point, values) for point in reading.points))
+
+
+def _value(name: str, kind: object, text: str) -> object:
+    try:
+        row = Row({name: text})
+        return text if kind is str else row.whole(name) if kind in (int, int | None) else row.amount(name)
+    except BadField as bad:
+        raise UsageError(f"'{name}' is given as '{text}': {bad.reason}") from None
+
+
+def _filled(point: Point, values: Mapping[str, object]) -> Point:
+    """The point with its blanks filled; the number of cards is a blank where the card is one."""
+    blanks: dict[str, Any] = {name: value for name, value in values.items() if getattr(point, name) in UNSTATED}
+    if "gpu_count" in values and point.gpu in UNSTATED:
+        blanks["gpu_count"] = values["gpu_count"]
+    return replace(point, **blanks)
