@@ -49,7 +49,8 @@ def _p99(spread: Distribution) -> str:
     return ("~" if thin else "") + duration(spread.p99)
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A part of a whole in percent; only what is exactly nothing or all is rounded to it."""
     return "-" if value is None else f"{100 * value:.0f}%" if value in (0.0, 1.0) else f"{100 * value:.1f}%"
 
 
@@ -62,9 +63,9 @@ COLUMNS: dict[str, Cell] = {
     "TPOT p50": lambda point: duration(point.tpot_ms.p50),
     "TPOT p99": lambda point: _p99(point.tpot_ms),
     "E2E p50": lambda point: duration(point.e2e_ms.p50),
-    "in SLO": lambda point: _share(point.attainment),
+    "in SLO": lambda point: share(point.attainment),
     "running": lambda point: number(point.running.mean, 1),
-    "KV": lambda point: _share(point.kv_used.mean),
+    "KV": lambda point: share(point.kv_used.mean),
 }
 
 
