@@ -40,7 +40,7 @@ def _document(document: object, file: str) -> tuple[list[Row], list[Rejected]]:
 def _lines(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
     """Lines that are objects, and lines that are broken ones; what has no quotes is a program's chatter."""
     rows, rejected = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if '"' not in line:
             continue
         try:

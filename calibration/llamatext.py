@@ -42,7 +42,7 @@ class Surroundings:
 def table_rows(text: str, columns: Mapping[str, str], needed: str) -> Iterator[Row]:
     """The rows of every table that has the column `needed`, under `columns`' names, with what surrounds them."""
     around, header, build_of = Surroundings(), list[str](), _builds(text)
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.lstrip().startswith("|"):
             header = header if line.strip() and not line.startswith("+") else []
             around.see(line)
@@ -60,7 +60,7 @@ def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
 
 
 def _builds(text: str) -> "BuildAfter":
-    lines = enumerate(text.splitlines(), 1)
+    lines = enumerate(text.split("\n"), 1)
     return BuildAfter([(number, f"b{build[2]}") for number, line in lines if (build := BUILD.match(line.strip()))])
 
 
