@@ -24,6 +24,7 @@ class Reader(Protocol):
 
     FORMAT: str  # as the tool that writes it is called
     PITFALLS: tuple[str, ...]  # what its figures do not mean, for whoever reads them
+    # and ASSUMED: Mapping[str, str] where its tool is all but always used in one way: columns, for blanks nobody fills
 
     def recognises(self, head: str) -> bool:
         """Whether the beginning of a file is this format's."""
@@ -39,8 +40,9 @@ def read(path: Path | str, given: Mapping[str, str] | None = None) -> Reading:
     found = [reader for reader in _readers() if reader.recognises(text[:HEAD])]
     if not found:
         raise BadScenario(f"{path}: not a format that is known; known: {', '.join(known_formats())}")
-    source = given.pop("source_id", path.name.partition(".")[0])
-    return _with_given(_joined([_read(reader, text, source, path) for reader in found]), given)
+    source = given.pop("source_id", Path(path.name.removesuffix(".gz")).stem)
+    values = _values(given)
+    return _joined([_read(reader, text, source, path, values) for reader in found])
 
 
 def known_formats() -> list[str]:
@@ -67,11 +69,14 @@ def _readers() -> tuple[Reader, ...]:
     return tuple(cast(Reader, import_module(f"calibration.readers.{name}")) for name in known)
 
 
-def _read(reader: Reader, text: str, source: str, path: Path) -> Reading:
+def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str, object]) -> Reading:
+    """What one reader finds, its blanks filled with what is given, then with what the format lets one assume."""
     try:
-        return reader.read(text, source, path)
+        reading = reader.read(text, source, path)
     except BadField as bad:
         raise BadScenario(f"{path}: {bad}") from None
+    values = {**getattr(reader, "ASSUMED", {}), **given}
+    return replace(reading, points=tuple(_filled(point, values) for point in reading.points))
 
 
 def _joined(readings: list[Reading]) -> Reading:
@@ -87,13 +92,13 @@ def _joined(readings: list[Reading]) -> Reading:
     )
 
 
-def _with_given(reading: Reading, given: Mapping[str, str]) -> Reading:
+def _values(given: Mapping[str, str]) -> dict[str, object]:
+    """What is given, as the columns hold it."""
     types = {field.name: field.type for field in fields(Point)}
     for name in given:
         if name not in types:
             raise UnknownName("column", name, list(types))
-    values = {name: _value(name, types[name], text) for name, text in given.items()}
-    return replace(reading, points=tuple(_filled(point, values) for point in reading.points))
+    return {name: _value(name, types[name], text) for name, text in given.items()}
 
 
 def _value(name: str, kind: object, text: str) -> object:

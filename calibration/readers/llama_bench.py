@@ -1,0 +1,164 @@
+"""llama-bench, as Markdown, CSV, JSON or JSON lines: one sequence alone, prompt and decoding measured apart."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from calibration.jsonrows import json_rows
+from calibration.llamatext import model_and_weights, table_rows
+from calibration.points import Point, Reading, Rejected
+from calibration.rows import Row, gather
+from sim.errors import BadScenario
+
+FORMAT = "llama-bench"
+PITFALLS = (
+    "neither tokenisation nor sampling is inside, nor any server: a request through one takes longer",
+    "-b and -ub are how many tokens of one prompt are computed at a time, not how many users there are",
+    "a prompt cut finer than by default becomes a micro-batch point: its figure is of the kernels, not of a server",
+    "t/s of a pg test counts prompt and answer together",
+    "fewer layers on the card than the model has (-ngl) leave the rest to the CPU",
+)
+
+DEFAULT_UBATCH = 512
+OPTIONS = {
+    "n-gpu-layers": "n_gpu_layers",
+    "batch-size": "n_batch",
+    "ubatch-size": "n_ubatch",
+    "flash-attn": "flash_attn",
+    "cache-type-k": "type_k",
+    "cache-type-v": "type_v",
+    "split-mode": "split_mode",
+    "no-kv-offload": "no_kv_offload",
+    "threads": "n_threads",
+}
+MARKDOWN = {
+    "t/s": "t/s",
+    "model": "model_type",
+    "ngl": "n_gpu_layers",
+    "fa": "flash_attn",
+    "threads": "n_threads",
+    "sm": "split_mode",
+    "nkvo": "no_kv_offload",
+    "backend": "backends",
+}
+TEST = re.compile(r"(?:pp ?(\d{1,9}))?\+?(?:tg ?(\d{1,9}))?(?: @ d(\d{1,9}))?")
+PROCESSORS = ("CPU", "BLAS")
+
+
+def recognises(head: str) -> bool:
+    """By the columns that name a test and its speed."""
+    machine = "avg_ts" in head and "n_gen" in head and "n_prompt" in head and "INSERT INTO" not in head
+    return machine or bool(re.search(r"\| *test *\|[^\n]*\bt/s *\|", head))
+
+
+def read(text: str, source: str, path: Path) -> Reading:
+    """A point a test."""
+    rows, broken = _machine_rows(text, str(path))
+    rows += [_tested(row) for row in table_rows(text, MARKDOWN, "test")]
+    points, rejected = gather(rows, partial(_point, source), str(path))
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+
+
+def _machine_rows(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
+    if '"avg_ts"' in text:
+        return json_rows(text, file)
+    return (list(_csv_rows(text, file)), []) if "avg_ts" in text else ([], [])
+
+
+def _csv_rows(text: str, file: str) -> Iterator[Row]:
+    """The rows below the header; a program's chatter may stand above it."""
+    start = text.rfind("\n", 0, text.index("avg_ts")) + 1
+    lines = csv.reader(io.StringIO(text[start:], newline=""))
+    above = text.count("\n", 0, start)
+    try:
+        header = next(lines)
+        for cells in lines:
+            if cells:
+                same = len(cells) == len(header)
+                yield Row(dict(zip(header, cells, strict=True)) if same else {}, above + lines.line_num)
+    except csv.Error as error:
+        raise BadScenario(f"{file}:{above + lines.line_num}: not valid CSV: {error}") from None
+
+
+def _tested(row: Row) -> Row:
+    """A Markdown row with its test and speed taken apart."""
+    prompt, output, depth = test.groups() if (test := TEST.fullmatch(row.text("test"))) else (None, None, None)
+    speed = row.text("t/s").partition("±")[0].strip()
+    return Row({**row.values, "n_prompt": prompt, "n_gen": output, "n_depth": depth, "avg_ts": speed}, row.line)
+
+
+def _point(source: str, row: Row) -> Point:
+    speed, prompt, output = row.needed("avg_ts"), row.amount("n_prompt") or 0.0, row.amount("n_gen") or 0.0
+    if not prompt and not output:
+        raise row.refuse("test", f"'{row.text('test')}' is neither a prompt (pp) nor an answer (tg)")
+    bare = _bare(source, row)
+    if output:
+        return _generation(bare, speed, prompt, output)
+    return _prompt(bare, speed, prompt, min(row.whole("n_ubatch") or DEFAULT_UBATCH, row.whole("n_batch") or 2048))
+
+
+def _prompt(bare: Point, speed: float, prompt: float, ubatch: int) -> Point:
+    """The time to compute a prompt, or of one of its micro-batches where they are finer than any engine's."""
+    if 0 < ubatch < min(prompt, DEFAULT_UBATCH):
+        return replace(
+            bare,
+            load="microbatch",
+            load_value=float(ubatch),
+            prompt_tokens=prompt,
+            output_tokens=0.0,
+            tpot_ms_mean=1e3 * ubatch / speed,
+            notes=_more(bare, "tpot is the time of one micro-batch"),
+        )
+    return replace(bare, load="prefill", load_value=prompt, prompt_tokens=prompt, ttft_ms_mean=1e3 * prompt / speed)
+
+
+def _generation(bare: Point, speed: float, prompt: float, output: float) -> Point:
+    """An answer of one sequence, alone or after its prompt."""
+    if not prompt:
+        per_token_ms = 1e3 / speed
+        return replace(bare, prompt_tokens=1.0, output_tokens=output, output_tps=speed, tpot_ms_mean=per_token_ms)
+    seconds = (prompt + output) / speed
+    return replace(
+        bare, prompt_tokens=prompt, output_tokens=output, output_tps=output / seconds, e2e_ms_mean=1e3 * seconds
+    )
+
+
+def _bare(source: str, row: Row) -> Point:
+    """What was run, without what came of it."""
+    model, weights = model_and_weights(row.text("model_filename") or row.text("model_type"))
+    gpu, count = _card(row)
+    return Point(
+        source_id=source,
+        engine="llama.cpp",
+        engine_version=f"b{row.text('build_number')}" if "build_number" in row else row.text("build"),
+        engine_options=";".join(f"{name}={row.text(key)}" for name, key in OPTIONS.items() if key in row),
+        gpu=gpu,
+        gpu_count=count,
+        model=model or "unstated",
+        weights=weights or model_and_weights(row.text("model_type"))[1],
+        load="single",
+        load_value=1.0,
+        slots=1,
+        depth_tokens=row.amount("n_depth"),
+        notes="; ".join(filter(None, (row.text("backends"), row.text("cpu_info") if gpu == "cpu" else ""))),
+    )
+
+
+def _card(row: Row) -> tuple[str, int]:
+    """The card and how many of it; the processor where no card took part."""
+    if row.text("backends") in PROCESSORS:
+        return "cpu", 1
+    names = [name.strip() for name in row.text("gpu_info").split(",") if name.strip()]
+    if not names:
+        return row.text("device") or "unstated", row.whole("devices") or 1
+    if len(set(names)) > 1:
+        return " + ".join(names), len(names)
+    return names[0], 1 if row.text("split_mode") == "none" else len(names)
+
+
+def _more(point: Point, note: str) -> str:
+    return "; ".join(filter(None, (point.notes, note)))
