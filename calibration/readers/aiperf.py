@@ -1,0 +1,107 @@
+"""AIPerf's aggregated export, and that of genai-perf before it: one JSON object a run."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from calibration.jsonrows import json_rows
+from calibration.points import Point, Reading
+from calibration.rows import Row, gather
+
+FORMAT = "AIPerf"
+PITFALLS = (
+    "its inter_token_latency is one mean a request, which is TPOT here; single gaps are not in this file",
+    "output_sequence_length counts tokens by the client's tokenizer, which need not be what the server produced",
+    "a concurrency of as many as there are requests is one burst",
+    "without streaming there is no TTFT and no TPOT",
+    "the export does not say what server answered: give the engine",
+)
+
+TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3, "seconds": 1e3, "milliseconds": 1.0}
+DEEPEST = 6  # levels of the configuration that are looked through
+
+
+def recognises(head: str) -> bool:
+    """By the names of its metrics beside the configuration; a line a request is another file of the tool."""
+    return '"request_latency"' in head and '"request_throughput"' in head and '"metadata": {"session' not in head
+
+
+def read(text: str, source: str, path: Path) -> Reading:
+    """A point a run."""
+    rows, broken = json_rows(text, str(path))
+    points, rejected = gather(rows, partial(_point, source), str(path))
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+
+
+def _point(source: str, row: Row) -> Point:
+    metrics = row.inside("records") if "records" in row else row
+    succeeded = metrics.inside("request_count").amount("avg")
+    failed = metrics.inside("error_request_count").amount("avg") or 0.0
+    if succeeded == 0:
+        raise metrics.refuse("request_count", "is 0")
+    load, value = _load(row.inside("input_config"), None if succeeded is None else succeeded + failed)
+    return Point(
+        source_id=source,
+        engine="",
+        model=_model(row.inside("input_config")) or "unstated",
+        load=load,
+        load_value=value,
+        prompt_tokens=metrics.inside("input_sequence_length").measured("avg"),
+        output_tokens=metrics.inside("output_sequence_length").measured("avg"),
+        output_tps=metrics.inside("output_token_throughput").measured("avg"),
+        ttft_ms_mean=_ms(metrics, "time_to_first_token", "avg"),
+        ttft_ms_p50=_ms(metrics, "time_to_first_token", "p50"),
+        ttft_ms_p99=_ms(metrics, "time_to_first_token", "p99"),
+        tpot_ms_mean=_ms(metrics, "inter_token_latency", "avg"),
+        e2e_ms_mean=_ms(metrics, "request_latency", "avg"),
+        e2e_ms_p99=_ms(metrics, "request_latency", "p99"),
+        success_rate=succeeded / (succeeded + failed) if succeeded else None,
+    )
+
+
+def _ms(metrics: Row, name: str, statistic: str) -> float | None:
+    metric = metrics.inside(name)
+    value = metric.measured(statistic)
+    if value is None:
+        return None
+    unit = metric.text("unit").lower() or "ms"
+    if unit not in TO_MS:
+        raise metric.refuse("unit", f"'{unit}' is not a unit of time")
+    return value * TO_MS[unit]
+
+
+def _load(config: Row, sent: float | None) -> tuple[str, float]:
+    """The load that the configuration asks for; where it stands in there has changed from version to version."""
+    rate = next((row for row in _within(config) if row.values.get("request_rate")), None)
+    if rate is not None:
+        pattern = next((text for name in ("arrival_pattern", "request_rate_mode") if (text := rate.text(name))), "")
+        if pattern not in ("", "poisson", "constant"):
+            raise rate.refuse("arrival_pattern", f"'{pattern}' is none of the points table's loads")
+        return pattern or "poisson", rate.needed("request_rate")
+    cap = next((row for row in _within(config) if row.values.get("concurrency")), None)
+    if cap is None:
+        raise config.refuse("concurrency", "neither a concurrency nor a request rate is stated")
+    users = cap.needed("concurrency")
+    cap.whole("concurrency")
+    if users == 1:
+        return "single", 1.0
+    return ("burst", sent) if sent is not None and sent <= users else ("closed", users)
+
+
+def _model(config: Row) -> str:
+    for row in _within(config):
+        names = row.values.get("model_names")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+    return ""
+
+
+def _within(row: Row, depth: int = 0) -> Iterator[Row]:
+    """A table and the tables in it, from the outside in, lists of them included."""
+    yield row
+    if depth < DEEPEST:
+        for name, value in row.values.items():
+            inner = value if isinstance(value, list) else [value]
+            for one in inner:
+                if isinstance(one, Mapping):
+                    yield from _within(Row(one, row.line, f"{row.within}{name}."), depth + 1)

@@ -1,0 +1,104 @@
+"""GuideLLM's report: a JSON object whose list of benchmarks holds a distribution of each figure."""
+
+from functools import partial
+from pathlib import Path
+
+from calibration.jsonrows import parsed
+from calibration.points import Point, Reading, Rejected
+from calibration.rows import Row, gather, ratio
+from sim.errors import BadScenario
+
+FORMAT = "GuideLLM"
+PITFALLS = (
+    "its time_per_output_token includes the TTFT: it is not read",
+    "its inter_token_latency is one mean a request, which is TPOT here; gaps between single tokens are not reported",
+    "request_latency is in seconds, the other times are in milliseconds",
+    "a throughput benchmark that sends no more than it may keep in flight is a burst",
+    "requests that the end of a benchmark cut short count neither as successes nor as failures",
+    "the report does not say what server answered: give the engine",
+)
+
+STRATEGY_AT = (("config", "strategy"), ("args", "strategy"), ("scheduler", "strategy"))
+BACKEND_AT = (("config", "backend"), ("args", "backend"), ("benchmarker", "backend"), ("worker",))
+
+
+def recognises(head: str) -> bool:
+    """By its benchmarks' own type, or the version that newer reports begin with."""
+    return '"guidellm_version"' in head or ('"benchmarks"' in head and '"generative_benchmark"' in head)
+
+
+def read(text: str, source: str, path: Path) -> Reading:
+    """A point a benchmark of the report."""
+    report = _report(text, str(path))
+    listed = report.values.get("benchmarks")
+    if not isinstance(listed, list):
+        raise report.refuse("benchmarks", "is not a list")
+    rows = [Row(one, None, f"benchmarks[{index}].") for index, one in enumerate(listed) if isinstance(one, dict)]
+    others = [index for index, one in enumerate(listed) if not isinstance(one, dict)]
+    points, rejected = gather(rows, partial(_point, source), str(path))
+    rejected += [Rejected(str(path), None, f"benchmarks[{index}]", "is not an object") for index in others]
+    version = report.inside("metadata").text("guidellm_version")
+    return Reading(FORMAT, tuple(points), tuple(rejected), {"guidellm_version": version} if version else {}, PITFALLS)
+
+
+def _report(text: str, file: str) -> Row:
+    try:
+        report = parsed(text)
+    except ValueError as error:
+        line = getattr(error, "lineno", 1)
+        raise BadScenario(f"{file}:{line}: not valid JSON: {error}") from None
+    if not isinstance(report, dict):
+        raise BadScenario(f"{file}:1: an object was expected, not a {type(report).__name__}")
+    return Row(report)
+
+
+def _point(source: str, row: Row) -> Point:
+    totals = row.inside("metrics", "request_totals")
+    succeeded, failed = totals.needed("successful"), totals.amount("errored") or 0.0
+    load, value = _load(row, succeeded + failed + (totals.amount("incomplete") or 0.0))
+    latency = _successful(row, "request_latency")
+    ttft = _successful(row, "time_to_first_token_ms")
+    mean_s, p99_s = latency.measured("mean"), latency.inside("percentiles").measured("p99")
+    return Point(
+        source_id=source,
+        engine="",
+        model=next((model for at in BACKEND_AT if (model := row.inside(*at).text("model"))), "unstated"),
+        load=load,
+        load_value=value,
+        prompt_tokens=_tokens(row, "prompt_token_count", succeeded),
+        output_tokens=_tokens(row, "output_token_count", succeeded),
+        output_tps=_successful(row, "output_tokens_per_second").measured("mean"),
+        ttft_ms_mean=ttft.measured("mean"),
+        ttft_ms_p50=ttft.measured("median"),
+        ttft_ms_p99=ttft.inside("percentiles").measured("p99"),
+        tpot_ms_mean=_successful(row, "inter_token_latency_ms").measured("mean"),
+        e2e_ms_mean=1e3 * mean_s if mean_s else None,
+        e2e_ms_p99=1e3 * p99_s if p99_s else None,
+        success_rate=ratio(succeeded, succeeded + failed),
+        notes=f"{succeeded:g} requests",
+    )
+
+
+def _successful(row: Row, metric: str) -> Row:
+    return row.inside("metrics", metric, "successful")
+
+
+def _tokens(row: Row, metric: str, requests: float) -> float | None:
+    """Tokens a request; the count of the distribution is its number of requests."""
+    return _successful(row, metric).amount("mean") if requests else None
+
+
+def _load(row: Row, sent: float) -> tuple[str, float]:
+    """The points table's load for a strategy."""
+    strategy = next((at for path in STRATEGY_AT if (at := row.inside(*path)).values), row.inside("config", "strategy"))
+    kind = strategy.text("type_")
+    cap = strategy.whole("streams") or strategy.whole("max_concurrency")
+    if kind == "synchronous":
+        return "single", 1.0
+    if kind in ("poisson", "constant", "async"):
+        return ("poisson" if kind == "poisson" else "constant"), strategy.needed("rate")
+    if kind == "throughput":
+        return ("closed", float(cap)) if cap and cap < sent else ("burst", sent)
+    if kind == "concurrent" and cap:
+        return ("single", 1.0) if cap == 1 else ("closed", float(cap))
+    raise strategy.refuse("type_", f"'{kind}' is none of the points table's loads")
