@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from calibration.entries import Entry, build, parse
+from calibration.gguf import read_gguf
+from calibration.hf_config import read_config
 from sim.errors import BadScenario, UnknownName
 from sim.hardware import Gpu, Host, Model
 
@@ -26,7 +28,12 @@ def host(name: str) -> Host:
 
 
 def model(name: str) -> Model:
-    """The model that a name, an alias or the path of a TOML file means."""
+    """The model that a name, an alias or a path means: of a TOML file, a config.json or a GGUF file."""
+    ending = Path(name).suffix.lower()
+    if ending == ".json":
+        return read_config(Path(name))
+    if ending == ".gguf":
+        return read_gguf(Path(name))
     return _find(Model, "model", name)
 
 

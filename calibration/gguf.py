@@ -1,0 +1,175 @@
+"""A model by a GGUF file's header: its shape, its parameters tensor by tensor, and the bits that they really take."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from calibration.entries import build
+from calibration.gguf_header import Array, Header, Tensor, read_header
+from calibration.gguf_types import BLOCKS, FILE_TYPES, UNNAMED_TYPE
+from sim.errors import BadScenario
+from sim.hardware import Model
+
+ROUTED = "_exps."  # in the names of the routed experts' tensors
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
+NOT_WEIGHTS = ("rope_freqs.", "rope_factors_")
+# What belongs to architectures whose layers keep a state instead of keys and values.
+UNLIKE = ("ssm.state_size", "wkv.head_size", "shortconv.l_cache")
+LARGEST_NUMBER = 10**9
+
+
+def read_gguf(path: Path) -> Model:
+    """The model that the file holds; its own weight format is what it runs in unless told otherwise."""
+    return _Shape(path, read_header(path)).model()
+
+
+class _Shape:
+    """The header's figures under this project's names."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path, self._metadata = path, header.metadata
+        self._tensors = [each for each in header.tensors if not each.name.startswith(NOT_WEIGHTS)]
+        self._architecture = self._metadata.get("general.architecture")
+        if not isinstance(self._architecture, str):
+            raise self._wrong("general.architecture", "must be a string")
+
+    def model(self) -> Model:
+        self._refuse_what_is_not_modelled()
+        parameters, bits = self._weights()
+        experts = self._count("expert_count")
+        chosen = self._count("expert_used_count")
+        routed = sum(each.elements for each in self._tensors if ROUTED in each.name) if experts else 0
+        if experts and (not 0 < chosen <= experts or not 0 < routed < parameters):
+            raise self._wrong(self._key("expert_used_count"), f"is {chosen} of {experts} experts in {routed} weights")
+        idle = routed * (experts - chosen) // experts if experts else 0
+        weights = self._file_type()
+        return build(
+            Model,
+            {
+                "id": self._path.stem,
+                "name": self._text("general.name") or self._path.stem,
+                "family": self._architecture,
+                "parameters": parameters,
+                "active_parameters": parameters - idle,
+                "hidden": self._whole("embedding_length"),
+                "vocab": self._vocabulary(),
+                "max_context": self._whole("context_length"),
+                "tied_embeddings": all(each.name != HEAD for each in self._tensors),
+                "intermediate": self._count("expert_feed_forward_length" if experts else "feed_forward_length"),
+                "experts": experts,
+                "experts_per_token": chosen if experts else 0,
+                "expert_parameters": routed,
+                "gguf_bits": {weights: bits},
+                "native_weights": weights,
+                **self._attention(),
+            },
+            str(self._path),
+        )
+
+    def _refuse_what_is_not_modelled(self) -> None:
+        for name in UNLIKE:
+            if self._key(name) in self._metadata:
+                raise self._wrong(
+                    self._key(name),
+                    "belongs to an architecture that is not modelled: describe the model in a TOML file",
+                )
+        parts = self._metadata.get("split.count", 0)
+        if isinstance(parts, int) and parts > 1:
+            raise self._wrong("split.count", f"is {parts}: a part's header does not name all tensors; merge them first")
+
+    def _weights(self) -> tuple[int, float]:
+        """The number of parameters and the bits that one takes, over all tensors."""
+        size = 0
+        for each in self._tensors:
+            if each.kind not in BLOCKS:
+                raise self._wrong(f"tensor {each.name}", f"has the unknown type {each.kind}")
+            elements, block_bytes = BLOCKS[each.kind]
+            size += -(-each.elements // elements) * block_bytes
+        parameters = sum(each.elements for each in self._tensors)
+        if not parameters:
+            raise self._wrong("tensor_count", "is 0: the file holds no weights")
+        return parameters, size * 8 / parameters
+
+    def _attention(self) -> dict[str, Any]:
+        layers, heads = self._whole("block_count"), self._whole("attention.head_count")
+        hidden = self._whole("embedding_length")
+        rank = self._count("attention.kv_lora_rank")
+        usual = hidden // heads if hidden % heads == 0 else None
+        shape: dict[str, Any] = {"layers": layers, "heads": heads}
+        if rank:
+            head_dim = self._whole("attention.key_length_mla", self._count("attention.key_length") or usual)
+            rotated = self._whole("rope.dimension_count")
+            shape |= {"kv_heads": 1, "head_dim": head_dim, "latent_kv": rank + rotated}
+        else:
+            kv_heads = self._whole("attention.head_count_kv", heads)
+            shape |= {"kv_heads": kv_heads, "head_dim": self._whole("attention.key_length", usual)}
+        return shape | self._windows(layers)
+
+    def _windows(self, layers: int) -> dict[str, int]:
+        """The sliding window and the layers that have it, listed, by a pattern, or by the family's own habit."""
+        window = self._count("attention.sliding_window")
+        if not window:
+            return {}
+        listed = self._metadata.get(self._key("attention.sliding_window_pattern"))
+        if isinstance(listed, Array):
+            limited = sum(1 for value in listed.values[:layers] if value)
+        else:
+            pattern = listed if isinstance(listed, int) and listed > 0 else PATTERNS.get(self._architecture_name, 0)
+            limited = layers - layers // pattern if pattern else layers
+        return {"window": window, "window_layers": limited} if limited else {}
+
+    def _vocabulary(self) -> int:
+        """Rows of the embedding, by the file's own figure, its list of tokens, or the tensor itself."""
+        tokens = self._metadata.get("tokenizer.ggml.tokens")
+        if isinstance(tokens, Array) and tokens.length:
+            return tokens.length
+        if self._key("vocab_size") in self._metadata:
+            return self._whole("vocab_size")
+        table = _named(self._tensors, EMBEDDING)
+        if table is None:
+            raise self._wrong(self._key("vocab_size"), "is missing")
+        return max(1, table.elements // self._whole("embedding_length"))
+
+    def _file_type(self) -> str:
+        kind = self._metadata.get("general.file_type")
+        return FILE_TYPES.get(kind, UNNAMED_TYPE) if isinstance(kind, int) else UNNAMED_TYPE
+
+    # -- fields
+
+    @property
+    def _architecture_name(self) -> str:
+        return str(self._architecture)
+
+    def _key(self, name: str) -> str:
+        return f"{self._architecture}.{name}"
+
+    def _text(self, key: str) -> str:
+        value = self._metadata.get(key)
+        return value if isinstance(value, str) else ""
+
+    def _count(self, name: str) -> int:
+        """A whole number, the largest of a list, or 0 where it is left out."""
+        value = self._metadata.get(self._key(name), 0)
+        if isinstance(value, Array):
+            value = max((each for each in value.values if isinstance(each, int)), default=0)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_NUMBER:
+            raise self._wrong(self._key(name), f"must be a whole number up to {LARGEST_NUMBER:,}, not {value!r:.80}")
+        return value
+
+    def _whole(self, name: str, default: int | None = None) -> int:
+        """A whole number above 0."""
+        value = self._count(name) or default
+        if not value:
+            raise self._wrong(self._key(name), "is missing")
+        return value
+
+    def _wrong(self, field: str, complaint: str) -> BadScenario:
+        return BadScenario(f"{self._path}: field '{field:.80}' {complaint}")
+
+
+# Every so manyth layer sees everything, where the file does not say.
+PATTERNS = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2, "gptoss": 2, "llama4": 4, "cohere2": 4}
+
+
+def _named(tensors: Iterable[Tensor], name: str) -> Tensor | None:
+    return next((each for each in tensors if each.name == name), None)
