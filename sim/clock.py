@@ -66,3 +66,11 @@ class Clock(Environment):
         """Whether nothing else happens at this instant."""
         queue = self._queue
         return not queue or queue[0][0] > self._now
+
+    def skip_to(self, time_ps: int) -> bool:
+        """Be at that instant at once, if nothing happens until then; an event that would be the next is not needed."""
+        queue = self._queue
+        if queue and queue[0][0] <= time_ps:
+            return False
+        self._now = time_ps
+        return True

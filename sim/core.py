@@ -5,6 +5,8 @@ from sim.cache import KVCache
 from sim.request import End, Request
 from sim.scheduler import Scheduler
 
+_LENGTH, _FINISHED = End.LENGTH, End.FINISHED  # an enum's members are slow to look up
+
 
 class Core:
     """Queues and memory. `schedule` and `complete` alternate; a pipelined core schedules once ahead."""
@@ -55,17 +57,17 @@ class Core:
 
         `last` says that no later batch has been scheduled yet.
         """
+        ending, decoding = self._ending, self.decoding
         if last:
             self._in_flight = False
-            ending = self._ending + self.decoding.due()
-        else:
-            ending = self._ending
-        if not ending:
-            return []
-        self._ending = []
-        for request in ending:
-            request.end = End.LENGTH if request.stops_by_length else End.FINISHED
-            self.scheduler.finish(request)
+            if decoding.ends_at <= decoding.clock:
+                ending = ending + decoding.due()
+        if ending:
+            self._ending = []
+            finish = self.scheduler.finish
+            for request in ending:
+                request.end = _LENGTH if request.stops_by_length else _FINISHED
+                finish(request)
         return ending
 
     def abort(self, request: Request, end: End) -> None:

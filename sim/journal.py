@@ -1,7 +1,6 @@
 """What happened in a run, in columns: strides instead of tokens, one row a request."""
 
 from collections.abc import Callable
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,19 +52,20 @@ Columns = dict[str, NDArray[np.int64]]
 
 
 class Table:
-    """Rows of integers, packed into arrays now and then."""
+    """Rows of integers, one after the other, packed into arrays now and then."""
 
-    __slots__ = ("_packed", "_rows", "append", "names")
+    __slots__ = ("_cells", "_cells_a_pack", "_packed", "append", "names")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self._packed: list[NDArray[np.int64]] = []
-        self._rows: list[tuple[int, ...]] = []
-        self.append: Callable[[tuple[int, ...]], None] = self._rows.append
+        self._cells: list[int] = []
+        self._cells_a_pack = _ROWS_A_PACK * len(names)
+        self.append: Callable[[tuple[int, ...]], None] = self._cells.extend
 
     def pack(self) -> None:
         """Move the rows into an array once there are many: packed they take a tenth of the memory."""
-        if len(self._rows) >= _ROWS_A_PACK:
+        if len(self._cells) >= self._cells_a_pack:
             self._pack()
 
     def columns(self) -> Columns:
@@ -76,9 +76,8 @@ class Table:
         return {name: whole[number::width].copy() for number, name in enumerate(self.names)}
 
     def _pack(self) -> None:
-        cells = len(self._rows) * len(self.names)
-        self._packed.append(np.fromiter(chain.from_iterable(self._rows), np.int64, cells))
-        self._rows.clear()
+        self._packed.append(np.fromiter(self._cells, np.int64, len(self._cells)))
+        self._cells.clear()
 
 
 class Journal:

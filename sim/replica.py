@@ -10,6 +10,7 @@ from sim.clock import Clock
 from sim.core import Core
 from sim.cost import FOREVER, StepCost, Stride
 from sim.journal import Journal
+from sim.notes import Notes
 from sim.request import End, Request
 
 
@@ -35,9 +36,8 @@ class Replica:
     ) -> None:
         self.env = env
         self.core = core
-        self.journal = journal
-        self._record = journal.strides.append
-        self._stride_of = cost.stride
+        self.notes = Notes(journal)
+        self._cost = cost
         self._tell_ended = ended
         self._rank = 2 + number
         # a limit of 1 takes every step by itself; the results are the same
@@ -47,11 +47,9 @@ class Replica:
         self._batch: Batch | None = None
         self._stride = Stride(0)
         self._steps = 0
-        self._start_ps = 0
-        self._end_event: Event | None = None
+        self._start_ps = self._end_ps = 0
+        self._end_event: Event | None = None  # None while this replica is the one whose turn it is
         self._deciding = False
-        self.prefill_ps = 0  # time spent so far on prompts and on decoding
-        self.decode_ps = 0
 
     # -- what others ask of it
 
@@ -80,7 +78,7 @@ class Replica:
     # -- arrivals
 
     def _deliver(self, request: Request) -> None:
-        request.prefill_mark = self.prefill_ps
+        request.prefill_mark = self.notes.prefill_ps
         if not self.core.submit(request):
             self._leave(request)
         elif self._batch is None:
@@ -104,8 +102,9 @@ class Replica:
         """End the stride after so many steps."""
         if steps < self._steps:
             self._steps = steps
-            left = self._start_ps + self._stride.total(steps) - self.env.now
-            self._end_event = self.env.call_in(left, self._ended, self._rank)
+            self._end_ps = self._start_ps + self._stride.total(steps)
+            if self._end_event is not None:
+                self._plan_end()
 
     # -- the loop: decide, run, complete
 
@@ -114,7 +113,32 @@ class Replica:
             self._deciding = True
             self.env.call_last(self._decide)
 
-    def _decide(self, _: Event | None = None) -> None:
+    def _decide(self, _: Event) -> None:
+        """Everybody has spoken: the decision is due."""
+        self._start_next()
+        self._carry_on()
+
+    def _ended(self, event: Event) -> None:
+        """The stride is over, unless it was cut short since."""
+        if event is self._end_event:
+            self._end_event = None
+            self._finish()
+            self._carry_on()
+
+    def _carry_on(self) -> None:
+        """Stride after stride as long as nobody else does anything meanwhile; else an event marks the next end."""
+        skip_to = self.env.skip_to
+        while self._batch is not None:
+            if not skip_to(self._end_ps):
+                self._plan_end()
+                return
+            self._finish()
+
+    def _plan_end(self) -> None:
+        self._end_event = self.env.call_in(self._end_ps - self.env.now, self._ended, self._rank)
+
+    def _start_next(self) -> None:
+        """Decide, and start what was decided."""
         self._deciding = True  # whoever is turned away and asks again need not ask for a decision
         batch = self.core.schedule()
         while batch is not None and not batch.passes:  # only memory moved
@@ -126,27 +150,35 @@ class Replica:
 
     def _run(self, batch: Batch) -> None:
         """Start the batch now."""
-        stride = self._stride_of(batch)
-        steps = min(batch.steady_steps, stride.steps, self._stride_limit)
+        stride = self._cost.stride(batch)
+        steps = batch.steady_steps
+        if steps > 1:
+            steps = min(steps, stride.steps, self._stride_limit)
         self._batch, self._stride, self._steps = batch, stride, steps
-        self._start_ps = self.env._now
-        duration = stride.first_ps if steps == 1 else stride.total(steps)
-        self._end_event = self.env.call_in(duration, self._ended, self._rank)
+        self._start_ps = start = self.env._now
+        self._end_ps = start + (stride.total(steps) if steps > 1 else stride.first_ps)
         if batch.pieces or batch.preempted or batch.paused or batch.failed or batch.rejected:
             self._note_decision(batch)
 
-    def _ended(self, event: Event) -> None:
+    def _note_decision(self, batch: Batch) -> None:
+        for request in (*batch.failed, *batch.rejected):
+            self._leave(request)
+        self.notes.decision(self.env._now, self.core, batch)
+
+    def _finish(self) -> None:
         """The stride is over: results come out, and the next decision is due."""
-        if event is not self._end_event:  # cut short since
-            return
-        batch, core = self._batch, self.core
+        batch, core, steps = self._batch, self.core, self._steps
         assert batch is not None
-        if self._steps > 1:
-            core.repeat(self._steps - 1)
-        self._account(batch)
+        if steps > 1:
+            core.repeat(steps - 1)
+        start, now, stride = self._start_ps, self.env._now, self._stride
+        self.notes.stride(start, now, stride, steps, batch)
         if batch.pieces:
-            self._first_tokens(batch)
-        following = self._decided_ahead() if self._pipelined else None
+            self.notes.first_tokens(start, now, stride.prefill_ps, batch)
+        following = core.schedule() if self._pipelined else None  # was decided when this stride began
+        if following is not None and not following.passes:
+            self._note_decision(following)
+            following = None
         ended = core.complete(batch, following is None)
         if following is not None:
             self._run(following)
@@ -156,15 +188,10 @@ class Replica:
         self._batch = None
         self._deciding = True  # whoever arrives now need not ask for a decision
         self._hand_out(ended)
-        self._decide_when_all_have_spoken()
-
-    def _decided_ahead(self) -> Batch | None:
-        """The step that was decided when the last one began; None when there was nothing to run."""
-        following = self.core.schedule()
-        if following is not None and not following.passes:
-            self._note_decision(following)
-            return None
-        return following
+        if self.env.is_last():
+            self._start_next()
+        else:
+            self.env.call_last(self._decide)
 
     def _hand_out(self, ended: list[Request]) -> None:
         """Answers reach their users, who may ask again at once; then whoever knocked meanwhile is let in."""
@@ -174,13 +201,6 @@ class Replica:
             self._tell_ended(request)
         if self._inbox:
             self._open_inbox()
-
-    def _decide_when_all_have_spoken(self) -> None:
-        """Decide now, or after the other events of this instant if there are any."""
-        if self.env.is_last():
-            self._decide()
-        else:
-            self.env.call_last(self._decide)
 
     def _open_inbox(self) -> None:
         inbox, self._inbox = self._inbox, []
@@ -198,63 +218,3 @@ class Replica:
         if request.end_ps < 0:
             request.end_ps = self.env.now
         self.env.call_in(0, lambda _: self._tell_ended(request))
-
-    # -- what is noted for the journal and the requests
-
-    def _note_decision(self, batch: Batch) -> None:
-        """Who got in, who had to give way, who dies: all at the instant of the decision."""
-        now = self.env._now
-        for piece in batch.pieces:
-            if piece.kind == "running":
-                continue
-            request = piece.request
-            if piece.kind == "new":
-                request.admitted_ps = now
-                request.prefill_mark, request.decode_mark = self.prefill_ps, self.decode_ps
-            else:
-                self._interruption(request, 1)
-        for request in batch.preempted:
-            self._interruption(request, -1)
-        for request in (*batch.preempted, *batch.paused):
-            if request.last_token_ps < 0:  # else it was interrupted again before its next token
-                request.last_token_ps = now
-        for request in (*batch.failed, *batch.rejected):
-            self._leave(request)
-        self.journal.note_decision(now, self.core, batch)
-
-    def _interruption(self, request: Request, sign: int) -> None:
-        """What passes while a request is out of the batch is neither its prompt time nor its decode time."""
-        if request.first_token_ps < 0:
-            request.preemption_ps += sign * self.env.now
-            request.prefill_mark += sign * self.prefill_ps
-            request.decode_mark += sign * self.decode_ps
-
-    def _account(self, batch: Batch) -> None:
-        """Write the stride down."""
-        first, growth, _, prefill = self._stride
-        start = self._start_ps
-        self.decode_ps += self.env._now - start - prefill
-        if prefill:
-            self.prefill_ps += prefill
-        tokens = batch.decodes - batch.wasted
-        self._record((start, first, growth, self._steps, tokens, batch.prompt_tokens, batch.context))
-
-    def _first_tokens(self, batch: Batch) -> None:
-        """Prompts that are complete give their first token; interrupted requests go on."""
-        now = self.env._now
-        prefill_ps = self._stride.prefill_ps
-        for request, tokens, _, ends, _ in batch.pieces:
-            if request.first_token_ps >= 0:
-                if ends:
-                    last = request.last_token_ps
-                    gap = now - (self._start_ps if last < 0 else last)  # with the others until this step
-                    self.journal.gaps.append((now, gap))
-                    request.stall_ps = max(request.stall_ps, gap)
-                    request.last_token_ps = -1
-                continue
-            request.own_prefill_ps += prefill_ps * tokens // batch.prompt_tokens
-            if ends:
-                request.first_token_ps = now
-                request.last_token_ps = -1
-                request.prefill_mark = self.prefill_ps - request.prefill_mark
-                request.decode_mark = self.decode_ps - request.decode_mark

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from typing import Self
 
 from sim.batch import Batch
 from sim.cache import KVCache
@@ -20,6 +21,13 @@ class Scheduler(ABC):
     decoding: Decoding
     waiting: deque[Request]
     context_limit = FOREVER  # tokens that prompt and output of one request may have together
+
+    def __copy__(self) -> Self:
+        """A twin made attribute by attribute: Python finds those faster than a dictionary copied whole."""
+        twin = object.__new__(type(self))
+        for name, value in vars(self).items():
+            setattr(twin, name, value)
+        return twin
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a cache and start with empty queues."""

@@ -217,8 +217,8 @@ class Run:
             [_lists(journal.gaps.columns()) for journal in self.journals],
             [_lists(journal.usage.columns()) for journal in self.journals],
             [journal.preemptions for journal in self.journals],
-            [replica.prefill_ps for replica in self.replicas],
-            [replica.decode_ps for replica in self.replicas],
+            [replica.notes.prefill_ps for replica in self.replicas],
+            [replica.notes.decode_ps for replica in self.replicas],
             self.env.now,
         )
 
@@ -349,7 +349,7 @@ class Walk:
         core.cache.check()
         return Decision(
             decodes,
-            tuple((piece.request.id, *piece[1:]) for piece in batch.pieces),
+            tuple((piece.request.id, piece.tokens, piece.context, piece.ends, piece.kind) for piece in batch.pieces),
             tuple(request.id for request in batch.preempted),
             tuple(request.id for request in finished),
             batch.wasted,

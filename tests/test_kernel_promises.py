@@ -55,6 +55,24 @@ def test_the_last_event_of_an_instant_knows_that_it_is_the_last() -> None:
     assert last == [False, True, True]
 
 
+def test_an_instant_is_skipped_to_only_if_nothing_happens_until_then() -> None:
+    env = Clock()
+    env.call_in(5, lambda _: None)
+    assert (env.skip_to(5), env.now) == (False, 0)
+    assert (env.skip_to(4), env.now) == (True, 4)
+    env.run()
+    assert (env.now, env.skip_to(7), env.now) == (5, True, 7)
+
+
+def test_a_run_until_an_instant_stops_there_whatever_could_be_skipped() -> None:
+    world = World()
+    request = world.send(0, 3, 20)
+    world.env.run(until=25)
+    assert (world.env.now, request.first_token_ps, request.end) == (25, 10, None)
+    world.env.run()
+    assert request.end_ps == 200
+
+
 # -- the decode group
 
 
@@ -285,7 +303,7 @@ def test_time_is_told_apart_into_prompt_work_and_the_rest() -> None:
     world = World(prompt_ps=2)
     world.send(0, 5, 3)
     world.env.run()
-    assert (world.replica.prefill_ps, world.replica.decode_ps, world.env.now) == (10, 30, 40)
+    assert (world.replica.notes.prefill_ps, world.replica.notes.decode_ps, world.env.now) == (10, 30, 40)
 
 
 def test_a_request_is_told_the_time_that_its_own_and_other_prompts_took_before_its_first_token() -> None:

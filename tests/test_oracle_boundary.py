@@ -67,7 +67,7 @@ def seen(batch: Batch, members: Sequence[Request]) -> Seen:
     prompts = {piece.request for piece in batch.pieces}
     return (
         [request.id for request in members if request.lockstep and request not in prompts],
-        [(piece.request.id, *piece[1:]) for piece in batch.pieces],
+        [(piece.request.id, piece.tokens, piece.context, piece.ends, piece.kind) for piece in batch.pieces],
         *([request.id for request in those] for those in (batch.preempted, batch.paused, batch.failed, batch.rejected)),
         batch.passes,
         batch.host_bytes,

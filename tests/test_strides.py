@@ -1,6 +1,7 @@
-"""Many steps taken as one event give what they give one by one: the same picoseconds, the same counters."""
+"""Many steps taken as one event, or as none, give what they give one by one: the same picoseconds and counters."""
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from policies.routers.least_loaded import LeastLoaded
 from policies.routers.round_robin import RoundRobin
+from sim.clock import Clock
 from sim.cost import FOREVER
 from sim.router import Router
 from tests.driver import LONGEST, POLICIES, Ask, LinearCost, Outcome, run
@@ -89,6 +91,32 @@ def test_strides_equal_steps_behind_a_router(
         return run(lambda: POLICIES[policy](memory), arrivals, users, cost, replicas, router, stride_limit)
 
     assert_same(play(None), play(1))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(
+    arrivals=arrivals,
+    users=users,
+    cost=costs,
+    memory=memories,
+    replicas=st.integers(1, 3),
+    stride_limit=st.sampled_from([None, 1]),
+)
+def test_ends_that_are_skipped_to_are_those_waited_for(
+    policy: str,
+    arrivals: list[Ask],
+    users: list[list[Ask]],
+    cost: LinearCost,
+    memory: int,
+    replicas: int,
+    stride_limit: int | None,
+) -> None:
+    def play() -> Outcome:
+        return run(lambda: POLICIES[policy](memory), arrivals, users, cost, replicas, stride_limit=stride_limit)
+
+    skipping = play()
+    with patch.object(Clock, "skip_to", return_value=False):
+        assert_same(skipping, play())
 
 
 # -- ties made by hand, because random search seldom meets them

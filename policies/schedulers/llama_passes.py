@@ -58,7 +58,7 @@ class SeparateStreams:
 
     def _beside_one(self, generating: tuple[int, ...], slot: int, piece: Piece) -> tuple[Pass, ...]:
         """The commonest step: one prompt, longer than the generating slots are many."""
-        _, rest, filled, ends, _ = piece
+        rest, filled = piece.tokens, piece.context
         ranges, rows = first_passes(generating, (slot,))
         passes: list[Pass] = []
         for place, span in enumerate(self._cache.spans(ranges, 1)):
@@ -74,7 +74,7 @@ class SeparateStreams:
             filled += n_ubatch
             rest -= n_ubatch
             passes.append(usual_pass(0, n_ubatch, 0, padded(filled)))
-        passes.append(one_pass(0, rest, int(ends), padded(filled + rest)))
+        passes.append(one_pass(0, rest, int(piece.ends), padded(filled + rest)))
         return tuple(passes)
 
 

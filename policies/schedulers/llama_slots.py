@@ -4,9 +4,7 @@ What is left of n_batch goes to prompts, by slot number and not by age. Nobody i
 """
 
 from bisect import insort
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from policies.caches.slots import content_of
 from policies.caches.unified import UnifiedCache
@@ -15,9 +13,6 @@ from policies.schedulers.llama_tasks import LlamaTasks
 from sim.batch import Batch, Piece
 from sim.cache import KVCache
 from sim.request import End, Request
-
-# a quarter of the time of calling the class, which matters for what every request makes
-_quick_piece: Callable[[tuple[Request, int, int, bool, str]], Piece] = partial(tuple.__new__, Piece)
 
 
 @dataclass
@@ -62,7 +57,7 @@ class LlamaSlots(LlamaTasks):
             return self._overrun_step(self._pool)
         cache.advance(1)
         decoding.advance(1)
-        batch = Batch(count, self._streams.decodes(self.generating), (), 1, context)
+        batch = Batch(count, self._streams.decodes(self.generating), (), 1, context, 0)
         if self.choice.copied_tokens:
             self._charge_copies(batch)
         else:
@@ -113,7 +108,7 @@ class LlamaSlots(LlamaTasks):
             rest = request.prompt_tokens - before
             tokens, ends = (rest, True) if rest <= budget else (budget, False)
             slots.append(slot)
-            pieces.append(_quick_piece((request, tokens, before, ends, kind)))
+            pieces.append(Piece(request, tokens, before, ends, kind))
             budget -= tokens
         return slots, pieces
 
@@ -128,10 +123,10 @@ class LlamaSlots(LlamaTasks):
 
     def _settle(self, piece: Piece) -> None:
         """A prompt that is complete generates with the others from the next step on."""
-        request, tokens, before, ends, _ = piece
-        context = request.computed = before + tokens
+        request = piece.request
+        context = request.computed = piece.context + piece.tokens
         self.cache.grow(request, context)
-        if ends:
+        if piece.ends:
             self.decoding.join(request, context)
             self.cache.join(request, context)
             slot = self.slot_of[request]

@@ -182,12 +182,13 @@ class VllmV1(Scheduler):
     def _batch(self, decodes: int, context: int, pieces: list[Piece]) -> Batch:
         prompt = attended = 0
         outputs = decodes
-        for _, tokens, before, ends, _ in pieces:
+        for piece in pieces:
+            tokens = piece.tokens
             prompt += tokens
-            attended += prefill_cells(tokens, before)
-            outputs += ends
+            attended += prefill_cells(tokens, piece.context)
+            outputs += piece.ends
         one = quick_pass((decodes, context + decodes, decodes, prompt, attended, outputs, decodes + prompt))
-        return Batch(decodes, (one,), pieces, 1, context)
+        return Batch(decodes, (one,), pieces, 1, context, prompt)
 
     def _decode_batch(self, decodes: int, context: int) -> Batch:
         """Repeats until someone finishes or the blocks run short.
@@ -198,7 +199,7 @@ class VllmV1(Scheduler):
         one = quick_pass((decodes, context + decodes, decodes, 0, 0, decodes, padded))
         left = self.decoding.steps_left()
         steps = 1 + self.cache.steps_until_change(left) if left > 0 else 1
-        return Batch(decodes, (one,), (), steps, context)
+        return Batch(decodes, (one,), (), steps, context, 0)
 
     # -- rules shared by the two phases
 
