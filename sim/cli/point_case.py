@@ -1,0 +1,85 @@
+"""Measurements made ready to be predicted: their servers put together, their loads read."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from calibration.points import Point
+from calibration.validate import Unmapped
+from sim.cli.point_load import Asked, Served, Step, asked
+from sim.cli.point_variant import Server, bench, engine_of, server
+from sim.errors import SimctlError
+
+SETUP = (
+    *("engine", "engine_version", "engine_options", "gpu", "gpu_count", "model", "weights"),
+    *("slots", "context", "kv_gib", "kv_tokens"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A measurement ready to be predicted."""
+
+    row: int
+    point: Point
+    server: Server
+    asked: Asked
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What the row leaves open and how it was taken."""
+        return (*self.server.assumed, *self.asked.assumed)
+
+
+Line = tuple[int, Point]
+Judge = Callable[[Point], str | None]  # why physics does not allow a measurement, or nothing
+
+
+def cases(lines: Iterable[Line], judge: Judge) -> tuple[list[Case], list[Unmapped]]:
+    """The measurements that can be predicted, and why the others cannot."""
+    found: list[Case] = []
+    unmapped: list[Unmapped] = []
+    servers: dict[object, Server | SimctlError] = {}
+    for row, point in lines:
+        try:
+            case = _case(row, point, servers)
+        except SimctlError as error:
+            unmapped.append(Unmapped(row, str(error), point.source_id))
+            continue
+        refused = judge(point)
+        if refused is None:
+            found.append(case)
+        else:
+            unmapped.append(Unmapped(row, refused, point.source_id))
+    return found, unmapped
+
+
+def setup(point: Point) -> tuple[object, ...]:
+    """What the columns say of how the server was set up."""
+    return tuple(getattr(point, name) for name in SETUP)
+
+
+def _case(row: int, point: Point, servers: dict[object, Server | SimctlError]) -> Case:
+    """The case of a point; those of one server share it."""
+    load = asked(point)
+    key = (setup(point), load.shape, _bench_sequences(point, load))
+    if key not in servers:
+        servers[key] = _server(point, load)
+    known = servers[key]
+    if isinstance(known, SimctlError):
+        raise known
+    return Case(row, point, known, load)
+
+
+def _server(point: Point, load: Asked) -> Server | SimctlError:
+    sequences = _bench_sequences(point, load)
+    try:
+        return server(point, load.shape) if sequences is None else bench(point, load.shape, sequences)
+    except SimctlError as error:
+        return error
+
+
+def _bench_sequences(point: Point, load: Asked) -> int | None:
+    """For a bench program of llama.cpp, how many sequences it runs."""
+    if engine_of(point) != "llama_cpp" or isinstance(load.run, Served):
+        return None
+    return load.run.rows if isinstance(load.run, Step) else load.run.sequences

@@ -1,0 +1,212 @@
+"""A measurement's server put together again: every column that says how it was set up, and what its blanks mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from math import inf
+from typing import Any
+
+from calibration import catalog
+from calibration.points import Point
+from calibration.scopes import era
+from policies.caches.slots import padded
+from sim import compose
+from sim.cli.point_version import RELEASED, modelled_version
+from sim.engine import Deployment
+from sim.errors import NotSupported, SimctlError, UnknownName
+from sim.hardware import GIB
+from sim.variant import Variant
+
+OPTION_FILES = {"vllm": "vllm_options", "ollama": "ollama_options", "llama_cpp": "llama_options"}
+SLOTS = {"vllm": "max_num_seqs", "ollama": "num_parallel", "llama_cpp": "parallel"}
+CONTEXT = {"vllm": "max_model_len", "ollama": "num_ctx", "llama_cpp": "ctx_size"}
+MORE_NAMES = {"nubatch": "ubatch_size"}  # as llama.cpp's bench programs have it
+HARMLESS = ("flashattn", "threads")  # known to the engines, without effect on what is simulated
+USUAL_VALUES = ("0", "1", "false", "none", "off", "layer", "auto")
+WEIGHTS_NAMES = {"w4a8": "int4"}  # what lies in memory
+BLOCK_TOKENS = 16
+
+
+class NotComparable(SimctlError):
+    """A measurement that cannot be predicted; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one request of a measurement asks of the context."""
+
+    prompt: int  # what was there before included
+    output: int
+
+    @property
+    def tokens(self) -> int:
+        """Of context at its end."""
+        return self.prompt + self.output
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server that a measurement was taken on, and what had to be assumed to put it together."""
+
+    variant: Variant
+    deployment: Deployment
+    assumed: tuple[str, ...]
+
+
+def engine_of(point: Point) -> str:
+    """The engine that simulates the measurement's."""
+    try:
+        found = compose.engine_name(point.engine)
+    except UnknownName:
+        found = ""
+    if found not in RELEASED:
+        raise NotComparable(f"engine not modelled: {point.engine}")
+    return found
+
+
+def server(point: Point, shape: Shape) -> Server:
+    """A server that answered requests."""
+    variant, assumed = _variant(point)
+    variant, more = _with_context(point, variant)
+    deployment = _deploy(point, variant)
+    if variant.engine == "llama_cpp" and "ctx_size" not in variant.options and deployment.memory.context < shape.tokens:
+        slots = deployment.memory.slots or 1
+        variant = _with(variant, {"ctx_size": slots * padded(shape.tokens)})
+        deployment, more = _deploy(point, variant), (*more, "context blank: as long as the requests need")
+    _require_room(deployment, shape)
+    return Server(variant, deployment, (*assumed, *more))
+
+
+def bench(point: Point, shape: Shape, sequences: int) -> Server:
+    """A bench program of llama.cpp: so many sequences in a context that is just long enough."""
+    variant, assumed = _variant(point)
+    variant = _with(variant, {"parallel": sequences, "ctx_size": sequences * padded(max(1, shape.tokens))})
+    return Server(variant, _deploy(point, variant), (*assumed, "a bench program: no server, context as needed"))
+
+
+def _deploy(point: Point, variant: Variant) -> Deployment:
+    """The deployment. Of an era before those modelled, or of kernels without a server, it keeps the words for it."""
+    deployment = compose.deploy(variant)
+    words = era(deployment.traits.kernels, point.engine_version)
+    if words == "bare":  # whatever the CPU does is not in these times
+        deployment = replace(deployment, host=replace(deployment.host, single_thread=inf))
+    return replace(deployment, version=point.engine_version) if words in ("bare", "v0") else deployment
+
+
+def _with(variant: Variant, options: Mapping[str, Any]) -> Variant:
+    return replace(variant, options={**variant.options, **options})
+
+
+def _variant(point: Point) -> tuple[Variant, tuple[str, ...]]:
+    """Everything but the context."""
+    engine = engine_of(point)
+    for name in ("gpu", "model"):
+        if getattr(point, name) in ("", "unstated"):
+            raise NotComparable(f"{name} not stated")
+    version, dated = modelled_version(engine, point.engine_version)
+    weights, guessed = _weights(point, engine)
+    options, ignored = _options(point, engine)
+    variant = Variant(
+        id=point.engine,
+        engine=engine,
+        version=version,
+        gpu=catalog.gpu(point.gpu).id,
+        gpus=max(1, point.gpu_count),
+        model=catalog.model(point.model).id,
+        weights=weights,
+        options=options,
+    )
+    return variant, tuple(told for told in (dated, guessed, _slots_blank(point, options, engine), *ignored) if told)
+
+
+def _slots_blank(point: Point, options: Mapping[str, Any], engine: str) -> str | None:
+    return None if SLOTS[engine] in options else f"slots blank: the default of {point.engine}"
+
+
+def _weights(point: Point, engine: str) -> tuple[str, str | None]:
+    """The catalogue's name for the measurement's weight format."""
+    stated = point.weights.strip().lower()
+    if not stated:
+        usual = compose.default_weights(engine)
+        return usual, f"weights blank: {usual}, what users of {point.engine} run"
+    first = stated.split(" ")[0].removeprefix("gguf-")
+    name = WEIGHTS_NAMES.get(first, first)
+    return name, None if name == stated else f"weights '{point.weights}': {name}"
+
+
+# -- options
+
+
+def _options(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
+    """The engine's own options, and those that could not be used."""
+    options: dict[str, Any] = {}
+    if point.slots:
+        options[SLOTS[engine]] = point.slots
+    if engine == "vllm" and point.kv_tokens:
+        options["num_gpu_blocks"] = point.kv_tokens // BLOCK_TOKENS + 1  # one is the null block
+    elif engine == "vllm" and point.kv_gib:
+        options["kv_cache_memory_bytes"] = int(point.kv_gib * GIB)  # of each GPU, as the log has it
+    written, ignored = _written_options(point, engine)
+    return options | written, ignored
+
+
+def _written_options(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
+    """What stands in the options' column, and as flags beside the version."""
+    beside = [word.strip("(),") for word in point.engine_version.split() if word.strip("(,").startswith("--")]
+    texts = [*point.engine_options.replace(",", ";").split(";"), *beside]
+    known, refused = _option_names(engine)
+    options, ignored = {}, []
+    for text in filter(None, (text.strip().lstrip("-") for text in texts)):
+        name, equals, value = text.replace(" ", "=", 1).partition("=") if "=" not in text else text.partition("=")
+        key = compose.fold(name)
+        if key in known:
+            options[known[key]] = compose.option_value(value) if equals else True
+        elif key in refused or key.startswith("speculative"):
+            if key not in HARMLESS and value.lower() not in USUAL_VALUES:
+                raise NotSupported(f"{point.engine}'s {refused.get(key, text)} is not modelled")
+        else:
+            ignored.append(f"option '{text}' is not known and left out")
+    return options, ignored
+
+
+def _option_names(engine: str) -> tuple[dict[str, str], dict[str, str]]:
+    """An engine's options by compared name: those modelled, and those known and not modelled."""
+    module = import_module(f"policies.engines.{OPTION_FILES[engine]}")
+    known = {compose.fold(name): name for name in module.OPTIONS}
+    known |= {compose.fold(alias): name for alias, name in module.ALIASES.items()}
+    known |= {alias: name for alias, name in MORE_NAMES.items() if name in module.OPTIONS}
+    return known, {compose.fold(name): name for name in module.NOT_MODELLED}
+
+
+# -- context
+
+
+def _with_context(point: Point, variant: Variant) -> tuple[Variant, tuple[str, ...]]:
+    """The context as stated; blank, what the engine takes of itself."""
+    name = CONTEXT[variant.engine]
+    if name in variant.options:
+        return variant, ()
+    if variant.engine == "vllm":
+        return _with_length(point, variant)
+    slots = point.slots or 1
+    if point.context:
+        return _with(variant, {name: point.context * (slots if variant.engine == "llama_cpp" else 1)}), ()
+    if point.kv_tokens:
+        return _with(variant, {name: point.kv_tokens // (1 if variant.engine == "llama_cpp" else slots)}), ()
+    return variant, (f"context blank: the default of {point.engine}",)
+
+
+def _with_length(point: Point, variant: Variant) -> tuple[Variant, tuple[str, ...]]:
+    """vLLM's longest request: no server starts with more than the model has or the cache holds."""
+    if not point.context:
+        return _with(variant, {"max_model_len": "auto"}), ("context blank: the model's, or what fits",)
+    most = catalog.model(point.model).max_context
+    cut = (f"context {point.context}: cut to the model's {most}",) if point.context > most else ()
+    return _with(variant, {"max_model_len": min(point.context, most)}), cut
+
+
+def _require_room(deployment: Deployment, shape: Shape) -> None:
+    """Ollama drops what is too long; the others refuse it."""
+    context = deployment.memory.context
+    if deployment.engine != "ollama" and shape.tokens > context:
+        raise NotComparable(f"requests of {shape.tokens} tokens in a context of {context}")
