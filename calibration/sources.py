@@ -1,0 +1,97 @@
+"""The committed measurements: where each came from, under which licence, and its rows."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from calibration.points import Point
+from calibration.readers import points_csv
+from sim.errors import BadScenario, UnknownName
+
+NO_LICENCE = "none"
+INDEX = "sources.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who measured what, where it was published, what its licence asks for and what one has to know about it."""
+
+    source_id: str
+    title: str
+    path: str  # in the repository, or on the page
+    commit: str  # or the date of a page
+    licence: str
+    trust: str  # A raw files and method, B tables, C a known defect
+    laboratory: str  # who ran it: rows of one laboratory share its habits
+    attribution: str
+    caveats: tuple[str, ...]
+    repo: str = ""
+    url: str = ""
+    not_in_catalogue: tuple[str, ...] = ()  # GPUs and models that may have no entry
+
+    @property
+    def licensed(self) -> bool:
+        """Whether whole tables may be held; otherwise only reduced figures are."""
+        return self.licence != NO_LICENCE
+
+
+@cache
+def sources() -> Mapping[str, Source]:
+    """Every source by its id, in the order of the index."""
+    try:
+        tables = tomllib.loads(_folder().joinpath(INDEX).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise BadScenario(f"{INDEX}: not valid TOML: {error}") from None
+    return {name: _source(name, table) for name, table in tables.items()}
+
+
+@cache
+def load(source_id: str) -> tuple[Point, ...]:
+    """The rows of one source; a row that cannot be read is an error, for these files are our own."""
+    if source_id not in sources():
+        raise UnknownName("source", source_id, list(sources()))
+    name = f"{source_id}.csv"
+    try:
+        text = _folder().joinpath("points", name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadScenario(f"points/{name}: {INDEX} names it, but it is not there") from None
+    reading = points_csv.read(text, source_id, Path("points") / name)
+    if reading.rejected:
+        raise BadScenario(str(reading.rejected[0]))
+    return reading.points
+
+
+def all_points() -> tuple[Point, ...]:
+    """The rows of every source."""
+    return tuple(point for source_id in sources() for point in load(source_id))
+
+
+def _folder() -> Traversable:
+    return files("calibration").joinpath("measurements")
+
+
+def _source(name: str, table: Mapping[str, object]) -> Source:
+    known = {field.name: field for field in fields(Source) if field.name != "source_id"}
+    for field in table:
+        if field not in known:
+            raise BadScenario(f"{INDEX}: [{name}]: {UnknownName('field', field, list(known))}")
+    optional = ("repo", "url", "not_in_catalogue")
+    for field in known:
+        if field not in table and field not in optional:
+            raise BadScenario(f"{INDEX}: [{name}]: field '{field}' is missing")
+    values = {field: _value(name, field, raw) for field, raw in table.items()}
+    return Source(source_id=name, **values)  # type: ignore[arg-type]
+
+
+def _value(name: str, field: str, raw: object) -> str | tuple[str, ...]:
+    if field in ("caveats", "not_in_catalogue"):
+        if isinstance(raw, list) and all(isinstance(item, str) for item in raw):
+            return tuple(raw)
+        raise BadScenario(f"{INDEX}: [{name}]: field '{field}' must be a list of texts")
+    if isinstance(raw, str) and raw:
+        return raw
+    raise BadScenario(f"{INDEX}: [{name}]: field '{field}' must be a text")
