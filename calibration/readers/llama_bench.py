@@ -88,7 +88,7 @@ def _tested(row: Row) -> Row:
     """A Markdown row with its test and speed taken apart."""
     prompt, output, depth = test.groups() if (test := TEST.fullmatch(row.text("test"))) else (None, None, None)
     speed = row.text("t/s").partition("±")[0].strip()
-    return Row({**row.values, "n_prompt": prompt, "n_gen": output, "n_depth": depth, "avg_ts": speed}, row.line)
+    return Row({**row.values, "n_prompt": prompt, "n_gen": output, "n_depth": depth or "0", "avg_ts": speed}, row.line)
 
 
 def _point(source: str, row: Row) -> Point:
@@ -135,7 +135,7 @@ def _bare(source: str, row: Row) -> Point:
         source_id=source,
         engine="llama.cpp",
         engine_version=f"b{row.text('build_number')}" if "build_number" in row else row.text("build"),
-        engine_options=";".join(f"{name}={row.text(key)}" for name, key in OPTIONS.items() if key in row),
+        engine_options=";".join(f"{name}={_option(row, key)}" for name, key in OPTIONS.items() if key in row),
         gpu=gpu,
         gpu_count=count,
         model=model or "unstated",
@@ -146,6 +146,12 @@ def _bare(source: str, row: Row) -> Point:
         depth_tokens=row.amount("n_depth"),
         notes="; ".join(filter(None, (row.text("backends"), row.text("cpu_info") if gpu == "cpu" else ""))),
     )
+
+
+def _option(row: Row, key: str) -> str:
+    """An option's value, spelled alike in every form."""
+    text = row.text(key)
+    return {"True": "1", "False": "0"}.get(text, text)
 
 
 def _card(row: Row) -> tuple[str, int]:

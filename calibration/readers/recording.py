@@ -108,7 +108,7 @@ def _level(source: str, run: RecordedRun, done: Sequence[Request], failed: int) 
         gpu=run.gpu or "unstated",
         model=run.model or "unstated",
         load="single" if users == 1 else "closed" if attempted > users else "burst",
-        load_value=float(users if attempted > users else attempted),
+        load_value=float(min(attempted, users)),
         slots=run.slots,
         context=run.context,
         kv_tokens=run.kv_tokens,

@@ -25,6 +25,7 @@ ENGINES = {
     "llama.cpp": "llama.cpp",
     "deepspeed-mii": "deepspeed-mii",
 }
+UNLIMITED = ("inf", "infinity", "")
 NEVER_SATURATED = 0.95  # of the rate that was asked for, carried through
 OPTIONS = ("max_num_batched_tokens", "gpu_memory_utilization", "enforce_eager", "block_size", "kv_cache_dtype")
 
@@ -81,11 +82,10 @@ def _load(row: Row, prompts: float) -> tuple[str, float]:
     if "ramp_up_strategy" in row:
         raise row.refuse("ramp_up_strategy", "a load that grows while it is measured is none of the points table's")
     cap = row.whole("max_concurrency")
-    if row.text("request_rate").lower() in ("inf", "infinity", ""):
+    if row.text("request_rate").lower() in UNLIMITED:
         return _closed(cap, prompts) if cap else ("burst", prompts)
     rate = row.needed("request_rate")
-    carried = row.amount("request_throughput")
-    if cap and carried is not None and carried < NEVER_SATURATED * rate:
+    if cap and not _carried(row, rate):
         return _closed(cap, prompts)
     burstiness = row.amount("burstiness")
     if burstiness not in (None, 1):
@@ -101,10 +101,19 @@ def _closed(cap: int, prompts: float) -> tuple[str, float]:
 
 def _notes(row: Row, prompts: float) -> list[str]:
     notes = [f"{prompts:g} prompts"]
-    if "max_concurrency" in row and "request_rate" in row and row.text("request_rate").lower() != "inf":
-        notes.append(f"rate {row.text('request_rate')} under a cap of {row.text('max_concurrency')} in flight")
+    rate = row.text("request_rate")
+    if "max_concurrency" in row and rate.lower() not in UNLIMITED:
+        notes.append(f"rate {rate} under a cap of {row.text('max_concurrency')} in flight")
+    elif rate.lower() not in UNLIMITED and not _carried(row, row.needed("request_rate")):
+        notes.append(f"only {row.text('request_throughput')} of {rate} requests a second were carried")
     if any(name.startswith("spec_decode") for name in row.values):
         notes.append("speculative decoding")
     if row.text("run_number") == "0":
         notes.append("first run of its server, which may include warming up")
     return notes
+
+
+def _carried(row: Row, rate: float) -> bool:
+    """Whether the server kept up with the rate that was asked for, as far as the row says."""
+    throughput = row.amount("request_throughput")
+    return throughput is None or throughput >= NEVER_SATURATED * rate

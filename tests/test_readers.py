@@ -1,0 +1,183 @@
+"""Files of other tools, read for what they measured: each format's own meanings kept apart."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calibration.points import LOADS, Point, Reading
+from calibration.reading import known_formats, read
+from sim.errors import BadScenario, UnknownName, UsageError
+
+FORMATS = Path(__file__).parent / "data" / "formats"
+RECORDED = Path(__file__).parent / "data" / "recorded"
+
+
+def reading(name: str) -> Reading:
+    return read(FORMATS / name)
+
+
+def only(name: str) -> Point:
+    (point,) = reading(name).points
+    return point
+
+
+def approx(value: float) -> Any:
+    return pytest.approx(value, rel=1e-6)
+
+
+# name: format, points, refused rows
+FILES = {
+    "vllm_bench_closed.json": ("vllm bench serve", 1, 0),
+    "vllm_bench_failed.json": ("vllm bench serve", 0, 1),
+    "vllm_bench_rates.jsonl": ("vllm bench serve", 3, 1),
+    "vllm_bench_sweep.json": ("vllm bench serve", 2, 0),
+    "vllm_console.txt": ("vllm bench serve, printed", 2, 0),
+    "guidellm_v1.json": ("GuideLLM", 1, 0),
+    "guidellm_v2.json": ("GuideLLM", 5, 2),
+    "aiperf.json": ("AIPerf", 1, 0),
+    "aiperf_rate.json": ("AIPerf", 1, 0),
+    "genai_perf.json": ("AIPerf", 1, 0),
+    "llama_bench.json": ("llama-bench", 5, 0),
+    "llama_bench.jsonl": ("llama-bench", 5, 0),
+    "llama_bench.csv": ("llama-bench", 5, 0),
+    "llama_bench.md": ("llama-bench", 5, 0),
+    "llama_bench_old.md": ("llama-bench", 2, 1),
+    "llama_batched_bench.md": ("llama-batched-bench", 3, 1),
+    "llama_batched_bench.jsonl": ("llama-batched-bench", 3, 1),
+    "points.csv": ("points CSV", 3, 0),
+    "recording.jsonl": ("simctl recording", 2, 1),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_row_of_a_file_is_a_point_or_a_refusal(name: str) -> None:
+    found = reading(name)
+    assert (found.format, len(found.points), len(found.rejected)) == FILES[name]
+    assert found.format in known_formats()
+    assert all(point.load in LOADS and point.load_value > 0 for point in found.points)
+    assert all(str(FORMATS / name) in str(refusal) and refusal.reason for refusal in found.rejected)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_reading_warns_of_what_its_format_does_not_mean(name: str) -> None:
+    assert reading(name).warnings
+
+
+def test_content_decides_whatever_a_file_is_called(tmp_path: Path) -> None:
+    for name, (known, points, _) in FILES.items():
+        disguised = tmp_path / "results"
+        disguised.write_bytes((FORMATS / name).read_bytes())
+        assert (read(disguised).format, len(read(disguised).points)) == (known, points)
+
+
+def test_compressed_marked_and_wide_texts_are_read_alike(tmp_path: Path) -> None:
+    text = (FORMATS / "vllm_bench_closed.json").read_text(encoding="utf-8")
+    spellings = {
+        "packed.json.gz": gzip.compress(text.encode()),
+        "marked.json": text.encode("utf-8-sig"),
+        "wide.json": text.encode("utf-16"),
+        "dos.json": text.replace("\n", "\r\n").encode(),
+    }
+    for name, raw in spellings.items():
+        (tmp_path / name).write_bytes(raw)
+        assert (
+            read(tmp_path / name, {"source_id": "x"}).points
+            == read(FORMATS / "vllm_bench_closed.json", {"source_id": "x"}).points
+        )
+
+
+def test_an_unknown_content_is_refused_with_the_formats_that_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("420 tokens a second, believe me\n")
+    with pytest.raises(BadScenario, match=r"notes\.txt.*known: .*GuideLLM"):
+        read(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadScenario, match=r"gone\.json: cannot be read"):
+        read(tmp_path / "gone.json")
+
+
+# -- what the caller knows and the file does not
+
+
+def test_given_values_fill_blanks_and_nothing_else() -> None:
+    given = {"gpu": "l4", "gpu_count": "2", "model": "llama-3.1-8b", "weights": "fp8", "kv_tokens": "1024"}
+    point = read(FORMATS / "vllm_bench_closed.json", given).points[0]
+    assert (point.gpu, point.gpu_count, point.weights, point.kv_tokens) == ("l4", 2, "fp8", 1024)
+    assert point.model == "acme/Tiny-1B"
+    stated = read(FORMATS / "points.csv", {"gpu": "h100", "gpu_count": "8"}).points
+    assert [(point.gpu, point.gpu_count) for point in stated] == [("l4", 1), ("l4", 1), ("h100", 8)]
+
+
+def test_an_engine_that_is_given_goes_before_the_one_that_is_assumed() -> None:
+    assert only("vllm_bench_closed.json").engine == "vllm"
+    assert read(FORMATS / "vllm_bench_closed.json", {"engine": "llama.cpp"}).points[0].engine == "llama.cpp"
+    assert only("aiperf.json").engine == ""
+
+
+def test_a_column_that_does_not_exist_cannot_be_given() -> None:
+    with pytest.raises(UnknownName, match=r"'gpus': did you mean gpu"):
+        read(FORMATS / "aiperf.json", {"gpus": "2"})
+
+
+def test_a_count_that_is_no_count_cannot_be_given() -> None:
+    with pytest.raises(UsageError, match=r"'slots' is given as 'many'"):
+        read(FORMATS / "aiperf.json", {"slots": "many"})
+
+
+# -- vllm bench serve
+
+
+def test_a_cap_below_the_number_of_prompts_is_a_closed_loop() -> None:
+    point = only("vllm_bench_closed.json")
+    assert (point.load, point.load_value) == ("closed", 4)
+    assert (point.prompt_tokens, point.output_tokens, point.output_tps) == (100, 50, 100)
+    assert (point.ttft_ms_mean, point.ttft_ms_p50, point.ttft_ms_p99) == (80, 70, 120)
+    assert (point.tpot_ms_mean, point.itl_ms_mean, point.itl_ms_p99) == (38, 38.2, 60)
+    assert (point.e2e_ms_mean, point.e2e_ms_p99, point.success_rate) == (1942, 2100, 1)
+
+
+def test_rates_are_poisson_and_no_rate_without_a_cap_is_a_burst() -> None:
+    found = reading("vllm_bench_rates.jsonl")
+    assert [(point.load, point.load_value) for point in found.points] == [("poisson", 2), ("poisson", 8), ("burst", 40)]
+    assert "only 6.1 of 8.0 requests a second" in found.points[1].notes
+    assert (found.rejected[0].line, found.rejected[0].field) == (4, "burstiness")
+
+
+def test_a_cap_that_no_prompt_waits_for_is_a_burst_and_a_cap_of_one_is_single() -> None:
+    first, second = reading("vllm_bench_sweep.json").points
+    assert (first.load, first.slots, "first run" in first.notes) == ("single", 8, True)
+    assert (second.load, second.load_value) == ("burst", 40)
+
+
+@pytest.mark.parametrize(
+    ("change", "load"),
+    [
+        ({"request_rate": 2.0, "max_concurrency": 9}, ("poisson", 2)),
+        ({"request_rate": 50.0, "max_concurrency": 9}, ("closed", 9)),
+        ({"request_rate": "inf", "max_concurrency": None}, ("burst", 40)),
+        ({"request_rate": float("inf"), "max_concurrency": 39}, ("closed", 39)),
+    ],
+)
+def test_rate_and_cap_come_to_one_load(change: dict[str, object], load: tuple[str, float], tmp_path: Path) -> None:
+    run = json.loads((FORMATS / "vllm_bench_closed.json").read_text(encoding="utf-8"))
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(run | change))
+    (point,) = read(path).points
+    assert (point.load, point.load_value) == load
+
+
+def test_a_run_in_which_nothing_succeeded_is_refused_by_that_field() -> None:
+    (refusal,) = reading("vllm_bench_failed.json").rejected
+    assert (refusal.field, refusal.reason) == ("completed", "is 0")
+
+
+def test_the_printed_block_means_what_the_file_means() -> None:
+    first, second = reading("vllm_console.txt").points
+    assert (first.load, first.load_value, first.model, first.success_rate) == ("closed", 4, "acme/Tiny-1B", 0.9)
+    assert (second.load, second.load_value, second.model) == ("poisson", 2, "unstated")
+    assert (second.tpot_ms_mean, second.itl_ms_p99, second.output_tokens) == (38, 60, 50)

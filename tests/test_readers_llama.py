@@ -1,0 +1,136 @@
+"""llama.cpp's benches and recordings: alone, as a batch, and as a closed loop."""
+
+from pathlib import Path
+
+import pytest
+
+from calibration.llamatext import model_and_weights
+from calibration.reading import read
+from sim.errors import BadScenario
+
+FORMATS = Path(__file__).parent / "data" / "formats"
+RECORDED = Path(__file__).parent / "data" / "recorded"
+
+
+@pytest.mark.parametrize("name", ["llama_bench.json", "llama_bench.jsonl", "llama_bench.csv", "llama_bench.md"])
+def test_every_form_of_llama_bench_says_the_same(name: str) -> None:
+    prompt, answer, deep, both, fine = read(FORMATS / name).points
+    assert (prompt.load, prompt.load_value, prompt.ttft_ms_mean) == ("prefill", 512, 64)
+    assert (answer.load, answer.output_tps, answer.tpot_ms_mean, answer.depth_tokens) == ("single", 200, 5, 0)
+    assert (deep.depth_tokens, deep.output_tps, deep.output_tokens) == (4096, 160, 128)
+    assert (both.load, both.prompt_tokens, both.output_tokens, both.e2e_ms_mean) == ("single", 512, 128, 800)
+    assert (fine.load, fine.load_value, fine.prompt_tokens, fine.tpot_ms_mean) == ("microbatch", 16, 512, 10)
+    assert {point.weights for point in (prompt, deep, fine)} == {"q4_k_m"}
+    assert (answer.gpu, answer.gpu_count, answer.engine_version) == ("NVIDIA GeForce RTX 4080", 1, "b5163")
+    assert "flash-attn=1" in answer.engine_options
+
+
+def test_throughput_of_prompt_and_answer_together_is_not_the_answers() -> None:
+    both = read(FORMATS / "llama_bench.json").points[3]
+    assert both.output_tps == pytest.approx(128 / 0.8)
+
+
+def test_a_run_without_a_card_is_the_processors() -> None:
+    found = read(FORMATS / "llama_bench_old.md", {"gpu": "h100"})
+    assert {point.gpu for point in found.points} == {"cpu"}
+    assert (found.rejected[0].line, found.rejected[0].reason) == (5, "'error' is not a number")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("models/Qwen2.5-7B-Instruct-Q4_K_M.gguf", ("Qwen2.5-7B-Instruct", "q4_k_m")),
+        ("C:\\models\\Phi-3-mini-IQ4_XS.gguf", ("Phi-3-mini", "iq4_xs")),
+        ("llama-7b.f16.gguf", ("llama-7b", "fp16")),
+        ("ggml-org/gpt-oss-20b-GGUF", ("gpt-oss-20b", "")),
+        ("qwen2 7B Q4_K - Medium", ("qwen2 7B", "q4_k_m")),
+        ("llama 7B mostly Q4_0", ("llama 7B", "q4_0")),
+        ("gpt-oss 20B MXFP4 MoE", ("gpt-oss 20B", "mxfp4")),
+        ("llama 8B all F32", ("llama 8B", "f32")),
+        ("llama 8B BF16", ("llama 8B", "bf16")),
+        ("llama 8B IQ4_XS - 4.25 bpw", ("llama 8B", "iq4_xs")),
+        ("llama 8B Q2_K - Medium", ("llama 8B", "q2_k")),
+    ],
+)
+def test_model_and_weight_format_are_told_apart(name: str, expected: tuple[str, str]) -> None:
+    assert model_and_weights(name) == expected
+
+
+@pytest.mark.parametrize("name", ["llama_batched_bench.md", "llama_batched_bench.jsonl"])
+def test_a_batch_counts_its_prompts_in_the_throughput(name: str) -> None:
+    one, four, sixteen = read(FORMATS / name).points
+    assert [point.load_value for point in (one, four, sixteen)] == [1, 4, 16]
+    assert (four.load, four.slots, four.prompt_tokens, four.output_tokens) == ("offline", 4, 128, 32)
+    assert four.output_tps == pytest.approx(4 * 32 / 0.25)
+    assert (four.ttft_ms_mean, four.tpot_ms_mean, four.e2e_ms_mean) == pytest.approx((50, 6.25, 250))
+    assert sixteen.kv_tokens == 8192
+
+
+def test_a_shared_prompt_is_refused_where_it_stands() -> None:
+    (refusal,) = read(FORMATS / "llama_batched_bench.md").rejected
+    assert (refusal.line, refusal.field) == (12, "n_kv")
+
+
+def test_the_heading_above_a_table_names_its_model() -> None:
+    assert {point.model for point in read(FORMATS / "llama_batched_bench.md").points} == {"Tiny-1B"}
+
+
+def test_a_page_with_two_tools_tables_is_read_by_both(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    names = ("llama_batched_bench.md", "llama_bench.md")
+    page.write_text("\n".join((FORMATS / name).read_text(encoding="utf-8") for name in names), encoding="utf-8")
+    found = read(page)
+    assert found.format == "llama-batched-bench + llama-bench"
+    assert [point.load for point in found.points].count("offline") == 3
+    assert (len(found.points), len(found.rejected)) == (8, 1)
+
+
+# -- recordings
+
+
+def test_a_recording_is_a_point_a_level() -> None:
+    single, closed = read(FORMATS / "recording.jsonl").points
+    assert (single.load, single.output_tokens, single.prompt_tokens) == ("single", 11, 150)
+    assert (single.ttft_ms_mean, single.ttft_ms_p50) == pytest.approx((150, 150))
+    assert (single.tpot_ms_mean, single.itl_ms_mean, single.itl_ms_p99) == pytest.approx((20, 20, 20))
+    assert single.output_tps == pytest.approx(22 / 0.704)
+    assert single.e2e_ms_mean == pytest.approx((302 + 402) / 2)
+    assert (closed.load, closed.load_value, closed.success_rate) == ("closed", 2, 0.75)
+    assert closed.output_tps == pytest.approx(33 / 0.904)
+
+
+def test_the_file_beside_a_recording_says_what_served_it() -> None:
+    point = read(FORMATS / "recording.jsonl").points[0]
+    assert (point.engine, point.engine_version, point.gpu, point.model) == ("vllm", "0.32.0", "l4", "tiny-1b")
+    assert (point.slots, point.context, point.kv_tokens) == (64, 2048, 65 * 32)
+    assert point.engine_options.startswith("max-model-len=2048;max-num-seqs=64;enforce-eager;")
+    assert "SOME_SPACE" not in point.engine_options
+
+
+def test_a_recording_alone_tells_its_engine_by_its_answers(tmp_path: Path) -> None:
+    alone = tmp_path / "alone.jsonl"
+    alone.write_bytes((FORMATS / "recording.jsonl").read_bytes())
+    assert {point.engine for point in read(alone).points} == {"vllm"}
+    assert read(RECORDED / "llamacpp-cpu" / "ubatch_np4_kvu.jsonl").points[0].engine == "llama.cpp"
+
+
+def test_a_broken_file_beside_a_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes((FORMATS / "recording.jsonl").read_bytes())
+    (tmp_path / "r.meta.json").write_text('{"args":\n')
+    with pytest.raises(BadScenario, match=r"r\.meta\.json:2: not valid JSON"):
+        read(tmp_path / "r.jsonl")
+
+
+def test_failed_requests_are_refused_one_by_one() -> None:
+    found = read(RECORDED / "llamacpp-cpu" / "np8_kvu2048.jsonl.gz")
+    assert found.facts["requests"] == 25
+    assert len(found.rejected) == 52 - 25
+    assert {refusal.field for refusal in found.rejected} == {"error"}
+    assert {point.load_value: point.slots for point in found.points} == {4: 8, 5: 8, 6: 8}
+
+
+def test_a_recording_whose_times_run_backwards_is_refused(tmp_path: Path) -> None:
+    lines = (FORMATS / "recording.jsonl").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "r.jsonl").write_text(lines[0].replace('"t_send": 0.0', '"t_send": 9.0'))
+    (refusal,) = read(tmp_path / "r.jsonl").rejected
+    assert (refusal.line, refusal.field) == (1, "t_tokens")
