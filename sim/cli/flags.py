@@ -79,7 +79,9 @@ def shared(users: str, seeds: int) -> Callable[[Command], Command]:
         click.option("--seed", type=click.IntRange(0, 2**32), default=0, help="The first seed."),
         click.option("--slo", default="chat", metavar="SLO", help="chat, interactive ... or ttft=500ms,tpot=40ms."),
         click.option("--jobs", type=click.IntRange(1, 4096), help="Processes; as many as cores if left out."),
-        click.option("-o", "--output", multiple=True, metavar="FORMAT[=PATH]", help="table, json, jsonl, csv, md."),
+        click.option(
+            "-o", "--output", multiple=True, metavar="FORMAT[=PATH]", help="table, json, jsonl, csv, md, html."
+        ),
         click.option("--quiet", is_flag=True, help="No progress and no warnings on stderr."),
         click.option("--dry-run", is_flag=True, help="Say what would be run and what fits, and stop."),
     ]

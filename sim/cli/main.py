@@ -13,6 +13,7 @@ from sim.errors import SimctlError
 COMMANDS = {
     "sweep": "How many users each engine carries: verdict, table, results.",
     "run": "One load in detail.",
+    "report": "The page, or another rendering, from results.json.",
     "list": "What there is: gpus, hosts, models, engines, workloads, policies.",
 }
 INTERRUPTED = 130

@@ -13,13 +13,23 @@ from reports import tables
 from reports.document import Document, to_text
 from sim.errors import SimctlError, UnknownName, UsageError
 
+
+def _page(document: Document) -> str:
+    from reports.page import page
+
+    return page(document)
+
+
 FORMATS: dict[str, Callable[[Document], str]] = {
     "table": tables.plain,
     "json": to_text,
     "jsonl": tables.json_lines,
     "csv": tables.comma_separated,
     "md": tables.markdown,
+    "html": _page,
 }
+
+RESULTS = "results.json"
 
 
 class Unwritable(SimctlError):
@@ -35,23 +45,40 @@ class Output:
 
 
 def parse_outputs(texts: Sequence[str]) -> list[Output]:
-    """`json`, `csv=points.csv` ...; a table on stdout where nothing is asked."""
-    outputs = [_parse(text) for text in texts] or [Output("table", None)]
+    """`json`, `csv=points.csv` ...; a table on stdout where nothing is asked; a page's results lie beside it."""
+    outputs = _with_results([parse_output(text) for text in texts]) or [Output("table", None)]
+    check(outputs)
+    return outputs
+
+
+def check(outputs: Sequence[Output]) -> None:
+    """Refuse what cannot be written before any work is done."""
     on_stdout = [output.kind for output in outputs if output.path is None]
     if len(on_stdout) > 1:
         raise UsageError(f"-o {' -o '.join(on_stdout)} both go to stdout: give all but one a path, as -o json=FILE")
     for output in outputs:
         if output.path is not None:
             _try(output.path)
-    return outputs
 
 
-def _parse(text: str) -> Output:
+def _with_results(outputs: list[Output]) -> list[Output]:
+    """Before a page its results are written: a page can be made again from them, but not they from a page."""
+    ordered = sorted(outputs, key=lambda output: output.kind == "html")
+    if any(output.kind == "json" and output.path for output in outputs):
+        return ordered
+    pages = [output.path for output in outputs if output.kind == "html" and output.path]
+    return [*(Output("json", path.parent / RESULTS) for path in pages[:1]), *ordered]
+
+
+def parse_output(text: str) -> Output:
+    """One format, with the file it goes to if it names one."""
     kind, equals, path = text.partition("=")
     if kind.lower() not in FORMATS:
         raise UnknownName("output format", kind, list(FORMATS))
     if equals and not path:
         raise UsageError(f"-o {text} names no file: write -o {kind}=FILE, or -o {kind} for stdout")
+    if kind.lower() == "html" and not path and sys.stdout.isatty():
+        raise UsageError("-o html is a whole page, too long for a terminal: write -o html=page.html")
     return Output(kind.lower(), Path(path) if path else None)
 
 
