@@ -7,8 +7,8 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from reports import tables
 from reports.document import Document, to_json
+from reports.labels import bounds_ms, short_duration
 from reports.markup import Html, element, joined
 from reports.sections import closeups, curves, definitions, moved, points, repeat, spending, trust, verdict
 from reports.sections.parts import data
@@ -36,7 +36,7 @@ def page(document: Document) -> str:
     return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         version=escape(document.simctl),
         title=escape(title(document)),
-        asked=escape(" ".join(tables.heading(document).split())),
+        asked=escape(asked(document)),
         style=(assets / "style.css").read_text(encoding="utf-8"),
         links=joined(*(element("a", Html(words), href=f"#{name}") for name, words in _HEADING.findall(body))),
         body=body,
@@ -48,7 +48,25 @@ def page(document: Document) -> str:
 
 def title(document: Document) -> str:
     """What the page is about."""
-    return f"How many users does {document.scenario.get('gpu', 'it')} carry?"
+    gpus = document.scenario.get("gpus", 1)
+    return f"How many users {'do' if gpus != 1 else 'does'} {gpus} × {named(document, 'gpu')} carry?"
+
+
+def asked(document: Document) -> str:
+    """The question in full: what is served, to whom, and what counts as served."""
+    bounds = [f"{name.upper()} ≤ {short_duration(bound)}" for name, bound in bounds_ms(document).items()]
+    kept = f"A request counts as served well at {' and '.join(bounds)}; " if bounds else ""
+    words = f"{named(document, 'model')}, {document.scenario.get('workload', 'unnamed')} workload"
+    return (
+        f"{words}, {document.scenario.get('load', 'unnamed')} load. {kept}a load is carried when 95% of requests are."
+    )
+
+
+def named(document: Document, key: str) -> str:
+    """The catalogue's name of what the scenario names."""
+    name = str(document.scenario.get(key, f"unnamed {key}"))
+    entry = document.provenance.get("catalogue", {}).get(name, {})
+    return str(entry.get("name", name))
 
 
 def _plotly_script() -> str:

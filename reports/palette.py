@@ -6,7 +6,7 @@ from reports.document import Document
 
 # Paul Tol's "vibrant" scheme: neighbours are an engine as installed and tuned.
 _VARIANT_COLOURS = ("#0077BB", "#33BBEE", "#EE7733", "#CC3311", "#009988", "#EE3377", "#AA8800", "#8866CC")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "cross", "star", "triangle-down")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "cross", "pentagon", "triangle-down")
 _DASHES = ("solid", "dash", "dashdot")
 
 NEUTRAL = "#858B93"

@@ -28,6 +28,8 @@
     };
     layout.dragmode = touch ? false : "zoom";
     layout.height = figure.layout.height ?? box.clientHeight;
+    const narrow = box.clientWidth < 480;
+    if (narrow && layout.meta?.x_end_if_narrow) layout.xaxis.range = [0, layout.meta.x_end_if_narrow];
     if (box.dataset.legend === "shared") layout.showlegend = false;
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
       const axis = { gridcolor: colour("--grid"), linecolor: colour("--line"), ...layout[name] };

@@ -57,7 +57,8 @@ def duration_axis(milliseconds: Iterable[float | None], title: str) -> Axis:
         ticks = [step * 10.0**power for power in powers for step in steps]
         margin = 0.05 * (high - low)
         scale = {"type": "log", "range": [low - margin, high + margin]}
-    return {"title": {"text": title}, **scale, "tickvals": ticks, "ticktext": [short_duration(tick) for tick in ticks]}
+    words = [short_duration(tick) if tick else "0" for tick in ticks]
+    return {"title": {"text": title}, **scale, "tickvals": ticks, "ticktext": words}
 
 
 def even_ticks(highest: float) -> list[float]:
@@ -74,8 +75,8 @@ def bound_line(value: float, text: str, *, log: bool) -> tuple[Axis, Axis]:
     shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": line}
     note = {
         "xref": "paper",
-        "x": 0.01,
-        "xanchor": "left",
+        "x": 0.995,
+        "xanchor": "right",
         "y": math.log10(value) if log else value,
         "yanchor": "bottom",
         "showarrow": False,

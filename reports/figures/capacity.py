@@ -29,7 +29,8 @@ def draw(document: Document) -> Figure:
     x = {"title": {"text": "users at once within the SLO"}, "range": [0, 1.3 * farthest]}
     notes = [_note(row, cliff, edge) for row, cliff, edge in zip(rows, cliffs, carried, strict=True)]
     y = {"autorange": "reversed", "type": "category", "ticklabelstandoff": 6}
-    return figure([bars], x, y, annotations=notes, showlegend=False, bargap=0.35, height=70 + 38 * max(len(rows), 2))
+    shape = {"bargap": 0.35, "height": 70 + 38 * max(len(rows), 2), "showlegend": False}
+    return figure([bars], x, y, annotations=notes, meta={"x_end_if_narrow": 1.9 * farthest}, **shape)
 
 
 def _carried(cliff: Cliff | None) -> int:

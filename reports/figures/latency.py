@@ -33,7 +33,7 @@ def draw(document: Document, metric: str) -> Figure:
     )
     bound = bounds_ms(document).get(metric)
     bounds = {} if bound is None else {f"SLO {short_duration(bound)}": bound}
-    return durations(document, lines, f"{NAMES[metric]}: p99 (dotted: p50)", bounds)
+    return durations(document, lines, f"{_short(metric)}, p99 (p50 dotted)", bounds)
 
 
 def _stable(spread: Callable[[Point], Distribution], name: str) -> Callable[[Point], float | None]:
@@ -45,10 +45,13 @@ def _extremes(spread: Callable[[Point], Distribution]) -> Callable[[Point], tupl
     return lambda point: (spread(point).low, spread(point).high) if point.status == "ok" else (None, None)
 
 
+def _short(metric: str) -> str:
+    return "longest gap" if metric == "stall" else metric.upper()
+
+
 def _told(point: Point, metric: str, spread: Distribution) -> str:
-    name = metric.upper() if metric != "stall" else "longest gap"
     lines = [
-        f"{name} p99 {duration(spread.p99)} (seeds {duration(spread.low)} to {duration(spread.high)})",
+        f"{_short(metric)} p99 {duration(spread.p99)} (seeds {duration(spread.low)} to {duration(spread.high)})",
         f"p95 {duration(spread.p95)}, p90 {duration(spread.p90)}, p50 {duration(spread.p50)}",
         f"mean {duration(spread.mean)} of {spread.samples:,} samples",
         f"{share(point.attainment)} of requests within the SLO",

@@ -7,10 +7,22 @@ from reports.figures.canvas import Figure, figure
 from reports.labels import shown
 from reports.palette import Style, faded, styles
 
+_WORDS = {
+    "prompt-tokens": "prompt length",
+    "output-tokens": "answer length",
+    "think": "pause between messages",
+    "vram": "GPU memory",
+}
+
 
 def parameters(document: Document) -> list[str]:
     """What was moved, in the order of the document."""
     return list(dict.fromkeys(row.parameter for row in document.sensitivity))
+
+
+def named(parameter: str) -> str:
+    """What a flag is about."""
+    return _WORDS.get(parameter, parameter)
 
 
 def draw(document: Document, parameter: str) -> Figure:
@@ -23,7 +35,7 @@ def draw(document: Document, parameter: str) -> Figure:
         mine = sorted((row for row in rows if row.variant == variant), key=lambda row: row.value)
         data += [*_band(variant, mine, look[variant]), _line(variant, mine, look[variant])]
     unit = f", {rows[0].unit}" if rows and rows[0].unit else ""
-    x = {"title": {"text": shown(f"{parameter}{unit}")}, "rangemode": "tozero"}
+    x = {"title": {"text": shown(f"{named(parameter)}{unit}")}, "rangemode": "tozero"}
     return figure(data, x, {"title": {"text": "users at once within the SLO"}, "rangemode": "tozero"})
 
 

@@ -11,7 +11,8 @@ LEAD = "The search for the capacity repeated with one parameter moved and everyt
 def draw(document: Document) -> Html:
     """A figure for every parameter that was moved."""
     panels = [
-        panel(f"sensitivity-{place}", f"Capacity against {name}", "", sensitivity.draw(document, name))
+        panel(f"sensitivity-{place}", f"Capacity against {sensitivity.named(name)}", "", drawn, legend="shared")
         for place, name in enumerate(sensitivity.parameters(document))
+        if (drawn := sensitivity.draw(document, name))
     ]
     return section("sensitivity", "What would move it", LEAD, grid(*panels))

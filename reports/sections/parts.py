@@ -8,6 +8,7 @@ from reports.figures.canvas import Figure
 from reports.markup import Html, element, joined
 
 LEAST_HEIGHT = 300
+WIDE_HEIGHT = 400
 
 
 def section(name: str, title: str, lead: str, *content: Html) -> Html:
@@ -21,7 +22,7 @@ def section(name: str, title: str, lead: str, *content: Html) -> Html:
 
 def panel(name: str, title: str, caption: str, drawn: Figure, *, wide: bool = False, legend: str = "own") -> Html:
     """A figure with its title and what to see in it; `legend` says whether the page's chips replace its own."""
-    height = drawn["layout"].get("height", LEAST_HEIGHT)
+    height = drawn["layout"].get("height", WIDE_HEIGHT if wide else LEAST_HEIGHT)
     words = element("figcaption", element("h3", title), element("p", caption) if caption else Html(""))
     plot = element(
         "div", class_="plot", id=name, role="img", aria_label=title, data_legend=legend, style=f"height:{height}px"
@@ -41,9 +42,9 @@ def quantity(shown: str, value: object, field: str, name: str = "span", **keys: 
     return element(name, shown, data_field=field, data_value=json.dumps(value, allow_nan=False), **marks)
 
 
-def grid(*panels: Html) -> Html:
+def grid(*panels: Html, small: bool = False) -> Html:
     """Panels side by side as far as there is room."""
-    return element("div", joined(*panels), class_="grid") if panels else Html("")
+    return element("div", joined(*panels), class_="grid small" if small else "grid") if panels else Html("")
 
 
 def swatches(colours: Mapping[str, str], words: Mapping[str, str]) -> Html:

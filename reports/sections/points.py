@@ -11,6 +11,8 @@ from reports.schema import encode
 from reports.sections.parts import quantity, section
 from reports.tables import duration, flat, number, share
 
+LEAD = "Green is the largest load that is carried, red the first that is not."
+
 Shown = Callable[[Any], str]
 
 
@@ -68,13 +70,19 @@ COLUMNS = [
 
 def draw(document: Document) -> Html:
     """A table for every variant, to be folded away."""
-    blocks = []
+    blocks, opened = [], _best(document)
     for row in document.variants:
         points = [point for point in document.points if point.variant == row.id]
         if points:
             title = element("summary", f"{row.id}: {len(points)} load{'s' * (len(points) != 1)}")
-            blocks.append(element("details", title, _table(document, row.id, points)))
-    return section("points", "Every load", "Milliseconds unless a unit is given; scroll sideways.", *blocks)
+            blocks.append(element("details", title, _table(document, row.id, points), open=row.id == opened))
+    return section("points", "Every load", LEAD, *blocks)
+
+
+def _best(document: Document) -> str | None:
+    """The variant that carries most: its table is the one that is open."""
+    carried = {cliff.variant: cliff.capacity_users or 0 for cliff in document.cliffs}
+    return max(carried, key=lambda variant: carried[variant], default=None)
 
 
 def _table(document: Document, variant: str, points: list[Point]) -> Html:

@@ -41,7 +41,7 @@ def space(document: Document) -> Html:
         for place, (row, figure) in enumerate(zip(rows, drawn, strict=True))
     ]
     legend = _legend(_used(MEMORY_COLOURS, drawn), MEMORY_WORDS)
-    return section("memory", "Where the memory goes", MEMORY_LEAD, legend, grid(*panels))
+    return section("memory", "Where the memory goes", MEMORY_LEAD, legend, grid(*panels, small=True))
 
 
 def _used(colours: dict[str, str], figures: list[Figure]) -> dict[str, str]:

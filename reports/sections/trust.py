@@ -45,7 +45,7 @@ def _row(row: VariantRow) -> Html:
     gpu = f"{row.gpus} × {row.gpu}" if row.gpus > 1 else row.gpu
     replicas = f", {row.replicas} replicas" if row.replicas > 1 else ""
     cells = (row.id, f"{row.engine} {row.version}", row.weights, gpu + replicas, row.trust or "-", row.profile or "-")
-    options = ", ".join(f"{name}={_text(value)}" for name, value in row.options.items())
+    options = ", ".join(f"{name}={_text(value)}" for name, value in row.options.items() if value is not None)
     return element("tr", *(element("td", cell) for cell in cells), element("td", options, class_="options"))
 
 
@@ -56,4 +56,6 @@ def _folded(title: str, inner: Html) -> Html:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return "-" if value is None else str(value)

@@ -28,12 +28,19 @@ def _headline(document: Document) -> Html:
         return Html("")
     (most, best), *others = sorted(carrying, key=lambda pair: pair[0], reverse=True)
     words = [element("b", best.variant), Html(" carries "), _number(best, "capacity_users")]
-    words += [Html(" users and more" if best.status == "not_reached" else " users"), Html(" at once")]
+    words += [Html(" users and more" if best.status == "not_reached" else " users"), Html(" at once"), _crowd(best)]
     for users, other in others[:1]:
         ratio = most / users
         words += [Html(f", {ratio:.1f} × as many as " if ratio >= 1.05 else ", about as many as ")]
         words += [element("b", other.variant), Html(" with "), _number(other, "capacity_users")]
     return element("p", *words, Html("."), class_="headline")
+
+
+def _crowd(cliff: Cliff) -> Html:
+    """The people behind the streams, in brackets."""
+    if cliff.people is None or cliff.people == cliff.capacity_users:
+        return Html("")
+    return Html(f" (about {_number(cliff, 'people')} people)")
 
 
 def _number(cliff: Cliff, field: str) -> Html:
