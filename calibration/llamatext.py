@@ -1,6 +1,7 @@
 """What llama.cpp's programs print: Markdown tables, and around them the model, the card and the build."""
 
 import re
+from bisect import bisect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +11,10 @@ SEPARATOR = re.compile(r"[|\s:-]+")
 HEADING = re.compile(r"#+ (\S.*)|Model: (\S+)|.*\s-m (\S+\.gguf)\b.*")
 # `main: n_kv_max = 8192, n_batch = 2048, ...`
 SETTING = re.compile(r"\b(n_kv_max|n_batch|n_ubatch|flash_attn|is_pp_shared|is_tg_separate|n_gpu_layers) = (-?\d+)")
-DEVICE = re.compile(r"\s*Device \d+: ([^,]+), ")
+DEVICES = re.compile(r"\bfound \d+ \w+ devices")
+DEVICE = re.compile(r"\s*Device (\d+): ([^,]+), ")
+LONGEST_LINE = 2_000  # characters; what is longer is none of these
+LONGEST_NAME = 200
 BUILD = re.compile(r"build: ([0-9a-f]{6,40}) \((\d+)\)")
 QUANT = re.compile(r"(?i)[-.](i?q\d(?:_[a-z0-9]+)*|[bf]?f?(?:16|32)|mxfp4|fp16)$")
 # `qwen2 7B Q4_K - Medium`, `llama 7B mostly Q4_0`, `gpt-oss 20B MXFP4 MoE`, `llama 8B all F32`
@@ -24,19 +28,29 @@ class Surroundings:
 
     heading: str = ""
     settings: dict[str, str] = field(default_factory=dict)
-    devices: list[str] = field(default_factory=list)
+    devices: dict[str, str] = field(default_factory=dict)  # names by number
 
     def see(self, line: str) -> None:
-        if device := DEVICE.match(line):
-            self.devices.append(device[1].strip())
+        if len(line) > LONGEST_LINE:
+            return
+        if DEVICES.search(line):
+            self.devices = {}
+        elif device := DEVICE.match(line):
+            self.devices[device[1]] = device[2].strip()
         elif settings := SETTING.findall(line):
             self.settings = dict(settings)
         elif heading := HEADING.fullmatch(line.strip()):
             self.heading = next(filter(None, heading.groups()))
 
     def values(self) -> dict[str, str]:
-        named = {"heading": self.heading, "device": self.devices[0] if self.devices else ""}
-        return {**named, "devices": str(max(1, len(set(self.devices)))), **self.settings}
+        first = next(iter(self.devices.values()), "")
+        return {"heading": self.heading, "device": first, "devices": str(max(1, len(self.devices))), **self.settings}
+
+
+def has_table(head: str, *columns: str) -> bool:
+    """Whether some line is a Markdown header with these columns."""
+    lines = (line for line in head.split("\n") if line.lstrip().startswith("|"))
+    return any(set(columns) <= {cell.strip() for cell in line.split("|")} for line in lines)
 
 
 def table_rows(text: str, columns: Mapping[str, str], needed: str) -> Iterator[Row]:
@@ -59,23 +73,27 @@ def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
     return dict(zip(header, cells, strict=True)) if len(header) == len(cells) else {}
 
 
-def _builds(text: str) -> "BuildAfter":
-    lines = enumerate(text.split("\n"), 1)
-    return BuildAfter([(number, f"b{build[2]}") for number, line in lines if (build := BUILD.match(line.strip()))])
-
-
 @dataclass(frozen=True, slots=True)
 class BuildAfter:
-    """The build that llama-bench prints below its table."""
+    """The build that llama-bench prints below its table, for each line."""
 
-    builds: list[tuple[int, str]]
+    lines: list[int]
+    builds: list[str]
 
     def __call__(self, line: int) -> str:
-        return next((build for number, build in self.builds if number > line), "")
+        after = bisect(self.lines, line)
+        return self.builds[after] if after < len(self.builds) else ""
+
+
+def _builds(text: str) -> BuildAfter:
+    lines = enumerate(text.split("\n"), 1)
+    found = [(number, build[2]) for number, line in lines if (build := BUILD.match(line.strip()))]
+    return BuildAfter([number for number, _ in found], [f"b{build}" for _, build in found])
 
 
 def model_and_weights(name: str) -> tuple[str, str]:
     """The model and the weight format that a file name, a repository or llama-bench's own description holds."""
+    name = name[:LONGEST_NAME]
     stem = name.strip().replace("\\", "/").rpartition("/")[2].removesuffix(".gguf").removesuffix("-GGUF")
     if kind := KIND.fullmatch(name.strip()):
         return kind[1], weights_id(kind[2] + SIZES.get(kind[3] or "", ""))

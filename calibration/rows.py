@@ -11,6 +11,7 @@ from sim.errors import BadScenario
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 LONGEST_NUMBER = 40  # characters
 LARGEST = 1e15  # nothing that is read here is larger, in any of its units
+SMALLEST = 1e-12  # nor smaller, unless it is 0
 
 
 class BadField(BadScenario):
@@ -59,7 +60,7 @@ class Row:
         value = _number(self.values[name])
         if value is None:
             raise self.refuse(name, f"'{_short(self.values[name])}' is not a number")
-        if not abs(value) <= LARGEST:
+        if value and not SMALLEST <= abs(value) <= LARGEST:
             raise self.refuse(name, f"{value} is not a size that anything measured has")
         return value
 

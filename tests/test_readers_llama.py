@@ -75,6 +75,15 @@ def test_the_heading_above_a_table_names_its_model() -> None:
     assert {point.model for point in read(FORMATS / "llama_batched_bench.md").points} == {"Tiny-1B"}
 
 
+def test_every_card_that_was_found_counts(tmp_path: Path) -> None:
+    table = (FORMATS / "llama_bench.md").read_text(encoding="utf-8")
+    two = table.replace("| model", "  Device 1: NVIDIA GeForce RTX 4080, compute capability 8.9\n| model")
+    (tmp_path / "two.md").write_text(two + two, encoding="utf-8")
+    points = read(tmp_path / "two.md").points
+    assert {(point.gpu, point.gpu_count) for point in points} == {("NVIDIA GeForce RTX 4080", 2)}
+    assert len(points) == 10
+
+
 def test_a_page_with_two_tools_tables_is_read_by_both(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     names = ("llama_batched_bench.md", "llama_bench.md")

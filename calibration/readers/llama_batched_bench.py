@@ -1,11 +1,10 @@
 """llama-batched-bench, as a Markdown table or JSON lines: B equal prompts computed and then decoded as one batch."""
 
-import re
 from functools import partial
 from pathlib import Path
 
 from calibration.jsonrows import json_rows
-from calibration.llamatext import model_and_weights, table_rows
+from calibration.llamatext import has_table, model_and_weights, table_rows
 from calibration.points import Point, Reading
 from calibration.rows import Row, gather, ratio
 
@@ -24,12 +23,11 @@ OPTIONS = {
     "flash-attn": "flash_attn",
     "n-gpu-layers": "n_gpu_layers",
 }
-HEADER = re.compile(r"\| *T_PP s *\|[^\n]*\| *T_TG s *\|")
 
 
 def recognises(head: str) -> bool:
     """By the names of the two times."""
-    return ('"t_pp"' in head and '"t_tg"' in head) or bool(HEADER.search(head))
+    return ('"t_pp"' in head and '"t_tg"' in head) or has_table(head, "T_PP s", "T_TG s")
 
 
 def read(text: str, source: str, path: Path) -> Reading:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from calibration.jsonrows import json_rows
-from calibration.llamatext import model_and_weights, table_rows
+from calibration.llamatext import has_table, model_and_weights, table_rows
 from calibration.points import Point, Reading, Rejected
 from calibration.rows import Row, gather
 from sim.errors import BadScenario
@@ -52,7 +52,7 @@ PROCESSORS = ("CPU", "BLAS")
 def recognises(head: str) -> bool:
     """By the columns that name a test and its speed."""
     machine = "avg_ts" in head and "n_gen" in head and "n_prompt" in head and "INSERT INTO" not in head
-    return machine or bool(re.search(r"\| *test *\|[^\n]*\bt/s *\|", head))
+    return machine or has_table(head, "test", "t/s")
 
 
 def read(text: str, source: str, path: Path) -> Reading:

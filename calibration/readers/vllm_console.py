@@ -13,7 +13,7 @@ FORMAT = "vllm bench serve, printed"
 PITFALLS = vllm_bench.PITFALLS
 ASSUMED = vllm_bench.ASSUMED
 
-TITLE = re.compile(r"=+ Serving Benchmark Result =+")
+TITLE = "= Serving Benchmark Result ="
 END = re.compile(r"={20,}")
 FIGURE = re.compile(r"([A-Za-z0-9][^:]{2,60}):\s+(\S+)")
 OPTION = re.compile(r"\b(model|backend|num_prompts|max_concurrency|request_rate|burstiness)='?([^',) ]+)")
@@ -37,7 +37,7 @@ ANNOUNCED = {"Traffic request rate": "request_rate", "Burstiness factor": "burst
 
 def recognises(head: str) -> bool:
     """By the title of the block."""
-    return bool(TITLE.search(head))
+    return TITLE in head
 
 
 def read(text: str, source: str, path: Path) -> Reading:
@@ -52,7 +52,7 @@ def _blocks(text: str) -> Iterator[Row]:
     block: dict[str, object] | None = None
     start = 0
     for number, line in enumerate(text.split("\n"), 1):
-        if TITLE.search(line):
+        if TITLE in line:
             if block is not None:
                 yield _complete({**above, **block}, start)
             block, start = {}, number
