@@ -14,7 +14,7 @@ from sim.hardware import Gpu, Host, Model
 FOLDERS = {"gpu": "gpus", "host": "hosts", "model": "models"}
 # Its published table is the most complete one, so it stands in for models that have no figure of their own.
 GENERIC_GGUF = "llama-3.1-8b"
-EMBEDDING_BITS = 16.0
+UNQUANTISED_BITS = 16.0
 
 
 def gpu(name: str) -> Gpu:
@@ -45,15 +45,29 @@ def names(kind: str) -> list[str]:
     return sorted(_stems(FOLDERS[singular]).values())
 
 
-def weight_bits(model: Model, weights: str) -> float:
-    """Bits per parameter of the whole model in a weight format, so that bytes = parameters x bits / 8."""
+def weight_bits(model: Model, weights: str, engine: str = "") -> float:
+    """Bits per parameter of the whole model in a weight format, so that bytes = parameters x bits / 8.
+
+    llama.cpp repacks a published mixture in MXFP4 and narrows what is around its experts; other engines load it as is.
+    """
     formats, key = _formats(), _fold(weights)
+    repacked = f"{key}moe"
+    if engine == "llama_cpp" and repacked in _folded(model.gguf_bits):
+        return _gguf_bits(model, repacked)
     if key in formats["whole"]:
         return formats["whole"][key]
+    if key in formats["experts"] and model.experts:
+        return _partly(formats["experts"][key], model.expert_parameters / model.parameters)
     if key in formats["linear"]:
-        share = _embedding_share(model)
-        return EMBEDDING_BITS * share + formats["linear"][key] * (1 - share)
+        return _partly(formats["linear"][key], 1 - _embedding_share(model))
     return _gguf_bits(model, weights)
+
+
+def is_gguf(model: Model, weights: str) -> bool:
+    """Whether a GGUF file can hold this format."""
+    key, formats = _fold(weights), _formats()
+    narrow = key in formats["linear"] and key not in formats["experts"]
+    return not narrow or key in _folded(model.gguf_bits)
 
 
 def kv_bytes_per_element(kv_type: str) -> float:
@@ -72,6 +86,11 @@ def _gguf_bits(model: Model, weights: str) -> float:
         known = [*generic, *_spellings("gguf"), *_spellings("whole"), *_spellings("linear")]
         raise UnknownName("weight format", weights, known)
     return bits[_fold(weights)]
+
+
+def _partly(bits: float, share: float) -> float:
+    """Bits where that share of the weights is in a format and the rest is not quantised."""
+    return bits * share + UNQUANTISED_BITS * (1 - share)
 
 
 def _embedding_share(model: Model) -> float:
@@ -134,7 +153,7 @@ def _weights() -> dict[str, Any]:
 @cache
 def _formats() -> dict[str, dict[str, float]]:
     """The tables of weights.toml, their names in compared form."""
-    return {group: _folded(_weights()[group]) for group in ("whole", "linear", "gguf", "kv")}
+    return {group: _folded(_weights()[group]) for group in ("whole", "linear", "experts", "gguf", "kv")}
 
 
 def _folded(sizes: dict[str, float]) -> dict[str, float]:

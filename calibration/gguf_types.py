@@ -72,6 +72,6 @@ FILE_TYPES: dict[int, str] = {
     32: "bf16",
     36: "tq1_0",
     37: "tq2_0",
-    38: "mxfp4",
+    38: "mxfp4_moe",
 }
 UNNAMED_TYPE = "gguf"

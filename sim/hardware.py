@@ -63,6 +63,7 @@ class Model:
     window: int = 0  # tokens that a sliding-window layer sees, the current one included
     window_layers: int = 0  # layers that see only those
     latent_kv: int = 0  # MLA: elements that a token keeps in each layer, in place of heads
+    vision_parameters: int = 0  # of the part that sees: loaded at 16 bits, not in `parameters`, read for images only
     native_weights: str = ""  # the format it is published in; empty: 16 bits
     gguf_bits: dict[str, float] = field(default_factory=dict)  # bits per weight by GGUF type, from file sizes
     recalled: tuple[str, ...] = ()
