@@ -45,8 +45,8 @@ FILES = {
     "llama_bench.csv": ("llama-bench", 5, 0),
     "llama_bench.md": ("llama-bench", 5, 0),
     "llama_bench_old.md": ("llama-bench", 2, 1),
-    "llama_batched_bench.md": ("llama-batched-bench", 3, 1),
-    "llama_batched_bench.jsonl": ("llama-batched-bench", 3, 1),
+    "llama_batched_bench.md": ("llama-batched-bench", 3 * 3, 1),  # a batch, its prompts and a step a row
+    "llama_batched_bench.jsonl": ("llama-batched-bench", 3 * 3, 1),
     "points.csv": ("points CSV", 3, 0),
     "recording.jsonl": ("simctl recording", 2, 1),
 }

@@ -58,12 +58,20 @@ def test_model_and_weight_format_are_told_apart(name: str, expected: tuple[str, 
 
 @pytest.mark.parametrize("name", ["llama_batched_bench.md", "llama_batched_bench.jsonl"])
 def test_a_batch_counts_its_prompts_in_the_throughput(name: str) -> None:
-    one, four, sixteen = read(FORMATS / name).points
+    one, four, sixteen = read(FORMATS / name).points[::3]
     assert [point.load_value for point in (one, four, sixteen)] == [1, 4, 16]
     assert (four.load, four.slots, four.prompt_tokens, four.output_tokens) == ("offline", 4, 128, 32)
     assert four.output_tps == pytest.approx(4 * 32 / 0.25)
     assert (four.ttft_ms_mean, four.tpot_ms_mean, four.e2e_ms_mean) == pytest.approx((50, 6.25, 250))
     assert sixteen.kv_tokens == 8192
+
+
+def test_prompts_and_a_step_of_a_batch_are_points_of_their_own() -> None:
+    _, prompts, step = read(FORMATS / "llama_batched_bench.md").points[3:6]
+    assert (prompts.load, prompts.load_value, prompts.prompt_tokens) == ("prefill", 4 * 128, 128)
+    assert (prompts.ttft_ms_mean, prompts.tpot_ms_mean, prompts.output_tps) == (50, None, None)
+    assert (step.load, step.load_value, step.depth_tokens) == ("decode_step", 4, 128 + 16)
+    assert (step.ttft_ms_mean, step.tpot_ms_mean, step.output_tps) == pytest.approx((None, 6.25, 640))
 
 
 def test_a_shared_prompt_is_refused_where_it_stands() -> None:
@@ -91,7 +99,7 @@ def test_a_page_with_two_tools_tables_is_read_by_both(tmp_path: Path) -> None:
     found = read(page)
     assert found.format == "llama-batched-bench + llama-bench"
     assert [point.load for point in found.points].count("offline") == 3
-    assert (len(found.points), len(found.rejected)) == (8, 1)
+    assert (len(found.points), len(found.rejected)) == (14, 1)
 
 
 # -- recordings

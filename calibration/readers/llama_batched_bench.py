@@ -1,5 +1,6 @@
 """llama-batched-bench, as a Markdown table or JSON lines: B equal prompts computed and then decoded as one batch."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ FORMAT = "llama-batched-bench"
 PITFALLS = (
     "T_PP is the time of all prompts together, so it stands as the TTFT of each of them",
     "S_TG counts decoding alone; the throughput kept here is of the whole batch, prompts included",
+    "every row becomes three points: the batch, its prompts (prefill) and one step of its decoding (decode_step)",
     "the first row of a run also warms the program up, which shows in its T_PP",
     "prompts shared by all sequences (-pps) or sequences decoded one after another are refused: no server does that",
 )
@@ -31,14 +33,15 @@ def recognises(head: str) -> bool:
 
 
 def read(text: str, source: str, path: Path) -> Reading:
-    """A point a row: the whole batch at once."""
+    """Three points a row: the whole batch, its prompts, and one step of its decoding."""
     rows, broken = json_rows(text, str(path)) if '"t_pp"' in text else ([], [])
     rows += table_rows(text, COLUMNS, "T_PP s")
-    points, rejected = gather(rows, partial(_point, source), str(path))
-    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+    batches, rejected = gather(rows, partial(_batch, source), str(path))
+    points = [point for batch in batches for point in (batch, *_parts(batch))]
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), {"rows": float(len(batches))}, PITFALLS)
 
 
-def _point(source: str, row: Row) -> Point:
+def _batch(source: str, row: Row) -> Point:
     prompt, output, sequences = row.needed("pp"), row.needed("tg"), row.needed("pl")
     _refuse_what_no_server_does(row, prompt, output, sequences)
     prompt_s, decode_s = row.needed("t_pp"), row.needed("t_tg")
@@ -65,6 +68,15 @@ def _point(source: str, row: Row) -> Point:
         e2e_ms_mean=1e3 * (prompt_s + decode_s),
         notes="throughput of the whole batch, prompts included",
     )
+
+
+def _parts(batch: Point) -> tuple[Point, Point]:
+    """The prompts of a batch, and its decoding at the context that it has on average."""
+    prompt, output = batch.prompt_tokens or 0.0, batch.output_tokens or 0.0
+    bare = replace(batch, output_tps=None, e2e_ms_mean=None, context=None, output_tokens=None, notes="")
+    prompts = replace(bare, load="prefill", load_value=batch.load_value * prompt, tpot_ms_mean=None)
+    step = replace(bare, load="decode_step", depth_tokens=prompt + output / 2, prompt_tokens=None, ttft_ms_mean=None)
+    return prompts, replace(step, output_tps=ratio(1e3 * batch.load_value, batch.tpot_ms_mean))
 
 
 def _refuse_what_no_server_does(row: Row, prompt: float, output: float, sequences: float) -> None:

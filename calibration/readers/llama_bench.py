@@ -109,7 +109,7 @@ def _prompt(bare: Point, speed: float, prompt: float, ubatch: int) -> Point:
             load="microbatch",
             load_value=float(ubatch),
             prompt_tokens=prompt,
-            output_tokens=0.0,
+            output_tps=speed,
             tpot_ms_mean=1e3 * ubatch / speed,
             notes=_more(bare, "tpot is the time of one micro-batch"),
         )
