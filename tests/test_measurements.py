@@ -134,3 +134,18 @@ def test_a_run_states_the_server_that_it_was() -> None:
 def test_a_source_that_nobody_knows_is_refused_with_the_nearest() -> None:
     with pytest.raises(SimctlError, match="argonne"):
         sources.load("argone")
+
+
+def test_the_page_counts_the_rows_that_are_there() -> None:
+    page = FOLDER.joinpath("README.md").read_text(encoding="utf-8")
+    for source_id in EVERY:
+        assert f"| {source_id} | {len(sources.load(source_id))} |" in page
+    assert f"({len(sources.all_points())} rows)" in page
+
+
+@pytest.mark.parametrize("source_id", EVERY)
+def test_weight_formats_are_known_wherever_the_model_is(source_id: str) -> None:
+    missing = set(sources.sources()[source_id].not_in_catalogue)
+    for point in sources.load(source_id):
+        if point.weights and point.model not in missing and known("model", point.model):
+            assert catalog.weight_bits(catalog.model(point.model), point.weights) > 1
