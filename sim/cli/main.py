@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "How many users each engine carries: verdict, table, results.",
     "run": "One load in detail.",
     "report": "The page, or another rendering, from results.json.",
+    "validate": "Predictions beside measurements, and claims judged.",
     "list": "What there is: gpus, hosts, models, engines, workloads, policies.",
 }
 INTERRUPTED = 130

@@ -73,7 +73,9 @@ def _case(row: int, point: Point, servers: dict[object, Server | SimctlError]) -
 def _server(point: Point, load: Asked) -> Server | SimctlError:
     sequences = _bench_sequences(point, load)
     try:
-        return server(point, load.shape) if sequences is None else bench(point, load.shape, sequences)
+        if sequences is not None:
+            return bench(point, load.shape, sequences)
+        return server(point, load.shape, serves=isinstance(load.run, Served))
     except SimctlError as error:
         return error
 

@@ -64,8 +64,8 @@ def engine_of(point: Point) -> str:
     return found
 
 
-def server(point: Point, shape: Shape) -> Server:
-    """A server that answered requests."""
+def server(point: Point, shape: Shape, *, serves: bool) -> Server:
+    """The server; of one that `serves` requests, the context must hold them."""
     variant, assumed = _variant(point)
     variant, more = _with_context(point, variant)
     deployment = _deploy(point, variant)
@@ -73,7 +73,8 @@ def server(point: Point, shape: Shape) -> Server:
         slots = deployment.memory.slots or 1
         variant = _with(variant, {"ctx_size": slots * padded(shape.tokens)})
         deployment, more = _deploy(point, variant), (*more, "context blank: as long as the requests need")
-    _require_room(deployment, shape)
+    if serves:
+        _require_room(deployment, shape)
     return Server(variant, deployment, (*assumed, *more))
 
 
@@ -127,7 +128,7 @@ def _weights(point: Point, engine: str) -> tuple[str, str | None]:
     """The catalogue's name for the measurement's weight format."""
     stated = point.weights.strip().lower()
     if not stated:
-        usual = compose.default_weights(engine)
+        usual = compose.default_weights(engine, catalog.model(point.model))
         return usual, f"weights blank: {usual}, what users of {point.engine} run"
     first = stated.split(" ")[0].removeprefix("gguf-")
     name = WEIGHTS_NAMES.get(first, first)

@@ -1,0 +1,72 @@
+"""Claims and their verdicts as a table and for other programs; all from the JSON of `simctl validate --claims`."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from reports.tables import Table, aligned
+
+HEADER = ("engine", "GPU", "model", "users", "claimed tok/s", "verdict", "why")
+
+Document = Mapping[str, Any]
+
+
+def tables(document: Document) -> list[Table]:
+    """A table for each place where claims circulate."""
+    places = dict.fromkeys((claim["table"], claim["quoted"]) for claim in document["claims"])
+    return [
+        Table(
+            f"{table}: {quoted}",
+            HEADER,
+            tuple(_cells(claim) for claim in document["claims"] if claim["table"] == table),
+        )
+        for table, quoted in places
+    ]
+
+
+def _cells(claim: Mapping[str, Any]) -> tuple[str, ...]:
+    claimed = "fails" if claim["claimed_tps"] is None else f"{claim['claimed_tps']:,.0f}{'+' * claim['at_least']}"
+    return (
+        claim["engine"],
+        claim["gpu"],
+        claim["model"],
+        str(claim["users"]),
+        claimed,
+        claim["verdict"],
+        claim["why"],
+    )
+
+
+def plain(document: Document) -> str:
+    """The tables as text."""
+    return "\n\n".join(map(aligned, tables(document))) + "\n"
+
+
+def markdown(document: Document) -> str:
+    """The tables as Markdown."""
+    lines: list[str] = []
+    for table in tables(document):
+        lines += [f"### {table.title}", ""]
+        lines += [f"| {' | '.join(cells)} |" for cells in (table.header, ["---"] * len(table.header), *table.rows)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def to_json(document: Document) -> str:
+    """The document itself."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def comma_separated(document: Document) -> str:
+    """A line for every claim."""
+    text = io.StringIO()
+    names = [name for name in document["claims"][0] if name != "predicted"] if document["claims"] else ["table"]
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(document["claims"])
+    return text.getvalue()
+
+
+FORMATS = {"table": plain, "json": to_json, "csv": comma_separated, "md": markdown}
