@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from calibration.profile import HostRates, Profile
 from sim.batch import Batch, Pass
 from sim.clock import ps
-from sim.cost import FOREVER, StepCost, Stride, quick_stride
+from sim.cost import FOREVER, StepCost, Stride
 from sim.engine import Deployment
 from sim.errors import NotSupported
 from sim.hardware import Gpu
@@ -132,17 +132,17 @@ class Physics:
         """The durations of the batch and of its repetitions."""
         if batch.prompt_tokens or batch.host_bytes or len(batch.passes) != 1:
             return self._general(batch)
-        decodes, cells, growth, _, _, outputs, padded = batch.passes[0]
-        key = (decodes, outputs, padded)
+        one = batch.passes[0]
+        key = (one.decodes, one.outputs, one.padded)
         known = self._steps.get(key)
         if known is None:
             known = self._steps[key] = self._step_ps(*key)
         base, hidden = known
         cell_ps = self._cell_ps
-        first = base + cells * cell_ps
+        first = base + one.cells * cell_ps
         if first < hidden:
-            return under_host(first, growth * cell_ps, hidden)
-        return quick_stride((first, growth * cell_ps, FOREVER, 0))
+            return under_host(first, one.growth * cell_ps, hidden)
+        return Stride(first, one.growth * cell_ps)
 
     def _step_ps(self, decodes: int, outputs: int, padded: int) -> tuple[int, int]:
         """A step of decodes, host included where it is not hidden; and the host's time that the step may hide."""

@@ -1,14 +1,12 @@
 """What one scheduler decision asks the GPU to do: sums for the decoding requests, pieces for the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
 
 from sim.request import Request
 
 
-@dataclass(slots=True)  # frozen it would take three times as long to make
+@dataclass(slots=True)  # a value, as a pass is, but frozen they would take three times as long to make
 class Piece:
     """The tokens one request gets in one step when it is not simply decoding with the others."""
 
@@ -19,7 +17,8 @@ class Piece:
     kind: str = "running"  # new, resumed or running
 
 
-class Pass(NamedTuple):
+@dataclass(slots=True)
+class Pass:
     """One forward pass over the weights."""
 
     decodes: int  # rows of requests that add one token each
@@ -29,10 +28,6 @@ class Pass(NamedTuple):
     prefill_cells: int = 0  # sum over prompt rows of the KV cells they attend to
     outputs: int = 0  # rows through the language-model head and the sampler
     padded: int = 0  # rows computed, padding included
-
-
-# a quarter of the time of calling the class, which matters for what every step makes
-quick_pass: Callable[[tuple[int, int, int, int, int, int, int]], Pass] = partial(tuple.__new__, Pass)
 
 
 class Batch:

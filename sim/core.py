@@ -45,7 +45,8 @@ class Core:
             self._in_flight = True
             if self._ending:
                 batch.steady_steps = 1
-                batch.wasted += sum([request.lockstep for request in self._ending])
+                for request in self._ending:
+                    batch.wasted += request.lockstep
         return batch
 
     def repeat(self, steps: int) -> None:

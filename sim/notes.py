@@ -48,15 +48,17 @@ class Notes:
 
     # -- strides
 
-    def stride(self, start: int, now: int, stride: Stride, steps: int, batch: Batch) -> None:
-        """Write the stride down, and to whom its time belongs."""
-        first, growth, _, prefill = stride
+    def stride(self, batch: Batch, stride: Stride, steps: int, start: int, now: int) -> None:
+        """Write the stride down, and what its time was spent on."""
+        prefill = stride.prefill_ps
         self.decode_ps += now - start - prefill
-        self.prefill_ps += prefill
+        if prefill:
+            self.prefill_ps += prefill
+        record = self._record
         tokens = batch.decodes - batch.wasted
-        self._record((start, first, growth, steps, tokens, batch.prompt_tokens, batch.context))
+        record((start, stride.first_ps, stride.growth_ps, steps, tokens, batch.prompt_tokens, batch.context))
 
-    def first_tokens(self, start: int, now: int, prefill_ps: int, batch: Batch) -> None:
+    def first_tokens(self, batch: Batch, prefill_ps: int, start: int, now: int) -> None:
         """Prompts that are complete give their first token; interrupted requests go on."""
         for piece in batch.pieces:
             request = piece.request

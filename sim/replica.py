@@ -88,7 +88,8 @@ class Replica:
 
     def _heard_in_time(self) -> bool:
         """Whether a step is still undecided within the stride under way."""
-        return self.env.now <= self._start_ps + self._stride.total(self._steps - 1)
+        elapsed = self.env._now - self._start_ps
+        return not elapsed or elapsed <= self._stride.total(self._steps - 1)
 
     def _cut_for_arrival(self) -> None:
         """End the stride with the step under way, or one later where that one is decided already."""
@@ -127,9 +128,11 @@ class Replica:
 
     def _carry_on(self) -> None:
         """Stride after stride as long as nobody else does anything meanwhile; else an event marks the next end."""
-        skip_to = self.env.skip_to
-        while self._batch is not None:
-            if not skip_to(self._end_ps):
+        env = self.env
+        while True:  # with a condition here Python would never find out that the loop is worth speeding up
+            if self._batch is None:
+                return
+            if not env.skip_to(self._end_ps):
                 self._plan_end()
                 return
             self._finish()
@@ -172,9 +175,9 @@ class Replica:
         if steps > 1:
             core.repeat(steps - 1)
         start, now, stride = self._start_ps, self.env._now, self._stride
-        self.notes.stride(start, now, stride, steps, batch)
+        self.notes.stride(batch, stride, steps, start, now)
         if batch.pieces:
-            self.notes.first_tokens(start, now, stride.prefill_ps, batch)
+            self.notes.first_tokens(batch, stride.prefill_ps, start, now)
         following = core.schedule() if self._pipelined else None  # was decided when this stride began
         if following is not None and not following.passes:
             self._note_decision(following)

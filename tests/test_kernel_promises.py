@@ -206,7 +206,7 @@ def test_an_unknown_name_offers_the_three_nearest_or_says_what_is_known() -> Non
 def test_a_batch_counts_its_tokens_and_nobody_else() -> None:
     batch = Batch(3, (Pass(3, 30, 3),))
     assert (batch.tokens, batch.steady_steps, batch.wasted, batch.host_bytes, batch.context) == (3, 1, 0, 0, 0)
-    assert Pass(3, 30, 3)[3:] == (0, 0, 0, 0)
+    assert Pass(3, 30, 3) == Pass(3, 30, 3, 0, 0, 0, 0)
 
 
 def test_a_new_request_has_nothing_behind_it() -> None:

@@ -7,12 +7,12 @@ from itertools import accumulate
 from policies.caches.slots import SlotCache, padded
 from policies.caches.unified import UnifiedCache
 from policies.schedulers.ubatches import equal_passes, first_passes, plain_passes
-from sim.batch import Pass, Piece, quick_pass
+from sim.batch import Pass, Piece
 
 
 def one_pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
     """A pass whose rows all read `span` cells."""
-    return quick_pass((decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt))
+    return Pass(decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt)
 
 
 usual_pass = lru_cache(maxsize=None)(one_pass)  # for the few there are of a row or a full ubatch a slot

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from policies.caches.reserved import ReservedCache
 from policies.schedulers.one_pass import one_pass
-from sim.batch import Batch, Piece
+from sim.batch import Batch, Pass, Piece
 from sim.cache import KVCache
 from sim.errors import UsageError
 from sim.request import Request
@@ -79,7 +79,7 @@ class StaticBatch(Scheduler):
         self.cache.advance(1)
         self.decoding.advance(1)
         rows = live + wasted
-        one = one_pass(rows, cells, ())._replace(growth=live)
+        one = Pass(rows, cells, live, outputs=rows, padded=rows)
         steady_steps = 1 + self.decoding.steps_left()
         batch = Batch(rows, (one,), steady_steps=steady_steps, context=context)
         batch.wasted = wasted

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from policies.caches.paged import PagedCache
 from policies.schedulers.vllm_running import RunningPhase
-from sim.batch import Batch, Piece, prefill_cells, quick_pass
+from sim.batch import Batch, Pass, Piece, prefill_cells
 from sim.cache import KVCache
 from sim.request import Request
 from sim.scheduler import Scheduler
@@ -187,7 +187,7 @@ class VllmV1(Scheduler):
             prompt += tokens
             attended += prefill_cells(tokens, piece.context)
             outputs += piece.ends
-        one = quick_pass((decodes, context + decodes, decodes, prompt, attended, outputs, decodes + prompt))
+        one = Pass(decodes, context + decodes, decodes, prompt, attended, outputs, decodes + prompt)
         return Batch(decodes, (one,), pieces, 1, context, prompt)
 
     def _decode_batch(self, decodes: int, context: int) -> Batch:
@@ -196,7 +196,7 @@ class VllmV1(Scheduler):
         Who was not admitted into a batch of decodes alone stays out of it: blocks only get fewer.
         """
         padded = self._padded[decodes] if decodes < len(self._padded) else decodes
-        one = quick_pass((decodes, context + decodes, decodes, 0, 0, decodes, padded))
+        one = Pass(decodes, context + decodes, decodes, 0, 0, decodes, padded)
         left = self.decoding.steps_left()
         steps = 1 + self.cache.steps_until_change(left) if left > 0 else 1
         return Batch(decodes, (one,), (), steps, context, 0)
