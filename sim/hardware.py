@@ -12,7 +12,7 @@ class Gpu:
 
     id: str
     name: str
-    vendor: str  # nvidia, amd, apple
+    vendor: str  # nvidia, amd, intel, apple
     memory_class: str  # hbm, gddr, unified
     memory_bytes: int  # what the driver reports as total, not the marketing figure
     bandwidth_gbs: float  # 10^9 bytes a second

@@ -130,6 +130,10 @@ def test_an_unknown_name_offers_the_nearest(kind: str, name: str, meant: str) ->
         ("h100", "h100-80g-sxm"),
         ("a100-80g", "a100-80g-sxm"),
         ("apple-m2-ultra", "m2-ultra"),
+        ("b300_sxm", "b300-sxm"),
+        ("rtx-4060ti-16g", "rtx-4060-ti-16g"),
+        ("rtx-4070ti", "rtx-4070-ti"),
+        ("apple-m5", "m5"),
     ],
 )
 def test_common_names_of_cards_are_known(name: str, meant: str) -> None:
@@ -363,7 +367,7 @@ def test_an_unknown_cache_type_offers_the_nearest() -> None:
 @pytest.mark.parametrize("name", catalog.names("gpu"))
 def test_a_card_is_physically_sensible(name: str) -> None:
     card = catalog.gpu(name)
-    assert 4 * GIB < card.memory_bytes <= 512 * GIB
+    assert 4 * GIB <= card.memory_bytes <= 512 * GIB
     flop_per_byte = card.fp16_tflops * 1e3 / card.bandwidth_gbs
     assert 10 < flop_per_byte < 600
     # Dense against sparse and FP16 against FP32 accumulation are factors of two: a mixed pair would show.
