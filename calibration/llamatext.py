@@ -5,6 +5,7 @@ from bisect import bisect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from calibration.csvrows import named
 from calibration.rows import Row
 
 SEPARATOR = re.compile(r"[|\s:-]+")
@@ -65,12 +66,7 @@ def table_rows(text: str, columns: Mapping[str, str], needed: str) -> Iterator[R
         if needed in cells:
             header = [columns.get(cell, cell) for cell in cells]
         elif header and not SEPARATOR.fullmatch(line):
-            yield Row({**around.values(), "build": build_of(number), **_cells(header, cells)}, number)
-
-
-def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
-    """A row's cells by name; none of them where their number is not the header's, for then no name is sure."""
-    return dict(zip(header, cells, strict=True)) if len(header) == len(cells) else {}
+            yield Row({**around.values(), "build": build_of(number), **named(header, cells)}, number)
 
 
 @dataclass(frozen=True, slots=True)

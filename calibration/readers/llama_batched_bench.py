@@ -42,6 +42,8 @@ def read(text: str, source: str, path: Path) -> Reading:
 
 
 def _batch(source: str, row: Row) -> Point:
+    if "cells" in row:
+        raise row.refuse("cells", row.text("cells"))
     prompt, output, sequences = row.needed("pp"), row.needed("tg"), row.needed("pl")
     _refuse_what_no_server_does(row, prompt, output, sequences)
     prompt_s, decode_s = row.needed("t_pp"), row.needed("t_tg")

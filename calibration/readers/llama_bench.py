@@ -1,18 +1,16 @@
 """llama-bench, as Markdown, CSV, JSON or JSON lines: one sequence alone, prompt and decoding measured apart."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from calibration.csvrows import csv_lines, named
 from calibration.jsonrows import json_rows
 from calibration.llamatext import has_table, model_and_weights, table_rows
 from calibration.points import Point, Reading, Rejected
 from calibration.rows import Row, gather
-from sim.errors import BadScenario
 
 FORMAT = "llama-bench"
 PITFALLS = (
@@ -72,16 +70,9 @@ def _machine_rows(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
 def _csv_rows(text: str, file: str) -> Iterator[Row]:
     """The rows below the header; a program's chatter may stand above it."""
     start = text.rfind("\n", 0, text.index("avg_ts")) + 1
-    lines = csv.reader(io.StringIO(text[start:], newline=""))
-    above = text.count("\n", 0, start)
-    try:
-        header = next(lines)
-        for cells in lines:
-            if cells:
-                same = len(cells) == len(header)
-                yield Row(dict(zip(header, cells, strict=True)) if same else {}, above + lines.line_num)
-    except csv.Error as error:
-        raise BadScenario(f"{file}:{above + lines.line_num}: not valid CSV: {error}") from None
+    lines = csv_lines(text[start:], file, text.count("\n", 0, start))
+    _, header = next(lines)
+    return (Row(named(header, cells), line) for line, cells in lines)
 
 
 def _tested(row: Row) -> Row:
@@ -92,6 +83,8 @@ def _tested(row: Row) -> Row:
 
 
 def _point(source: str, row: Row) -> Point:
+    if "cells" in row:
+        raise row.refuse("cells", row.text("cells"))
     speed, prompt, output = row.needed("avg_ts"), row.amount("n_prompt") or 0.0, row.amount("n_gen") or 0.0
     if not prompt and not output:
         raise row.refuse("test", f"'{row.text('test')}' is neither a prompt (pp) nor an answer (tg)")

@@ -1,13 +1,13 @@
 """The points table: measurements of any engine, a row each, in the columns of `calibration/points.py`."""
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from calibration.csvrows import csv_lines, named
 from calibration.points import ENGINES, LOADS, Point, Reading
 from calibration.rows import Row, gather
 from sim.errors import BadScenario, UnknownName
@@ -40,20 +40,12 @@ def read(text: str, source: str, path: Path) -> Reading:
 
 
 def _rows(text: str, file: str) -> Iterator[Row]:
-    lines = csv.reader(io.StringIO(text, newline=""))
     header: list[str] = []
-    before = 0
-    try:
-        for cells in lines:
-            line, before = before + 1, lines.line_num
-            if not any(cell.strip() for cell in cells):
-                continue
-            if header:
-                yield Row(_named(header, cells), line)
-            else:
-                header = _header(cells, f"{file}:{line}")
-    except csv.Error as error:
-        raise BadScenario(f"{file}:{lines.line_num}: not valid CSV: {error}") from None
+    for line, cells in csv_lines(text, file):
+        if header:
+            yield Row(named(header, cells), line)
+        else:
+            header = _header(cells, f"{file}:{line}")
 
 
 def _header(cells: list[str], where: str) -> list[str]:
@@ -67,12 +59,6 @@ def _header(cells: list[str], where: str) -> list[str]:
         if name not in names:
             raise BadScenario(f"{where}: column '{name}' is missing")
     return names
-
-
-def _named(header: list[str], cells: list[str]) -> dict[str, object]:
-    if len(cells) != len(header):
-        return {"cells": f"{len(cells)} where the header has {len(header)}"}
-    return dict(zip(header, cells, strict=True))
 
 
 def _point(source: str, row: Row) -> Point:
