@@ -112,10 +112,11 @@ def _files() -> list[tuple[str, str]]:
     return [(path.name, path.read_text(encoding="utf-8")) for path in paths]
 
 
-@pytest.mark.parametrize("run", ["rtxpro6000-llama31-8b", "rtx4090-llama31-8b"])
+@pytest.mark.parametrize("run", sorted(folder.name for folder in FOLDER.joinpath("runs").iterdir()))
 def test_the_requests_of_a_run_add_up_to_its_row(run: str) -> None:
-    card = {"rtxpro6000-llama31-8b": "rtx-pro-6000", "rtx4090-llama31-8b": "rtx-4090"}[run]
-    row = next(p for p in sources.load("llmservingsim-gt") if (p.gpu, p.model) == (card, "llama-3.1-8b"))
+    about = tomllib.loads(FOLDER.joinpath("runs", run, "about.toml").read_text(encoding="utf-8"))
+    which = (about["gpu"], about["model"])
+    row = next(point for point in sources.load(about["source_id"]) if (point.gpu, point.model) == which)
     text = FOLDER.joinpath("runs", run, "requests.csv").read_text(encoding="utf-8")
     requests = list(csv.DictReader(text.splitlines()))
     assert len(requests) == 300
