@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from calibration import naming
 from calibration.points import Point, Reading
 from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
@@ -110,8 +111,20 @@ def _value(name: str, kind: object, text: str) -> object:
 
 
 def _filled(point: Point, values: Mapping[str, object]) -> Point:
-    """The point with its blanks filled; the number of cards is a blank where the card is one."""
-    blanks: dict[str, Any] = {name: value for name, value in values.items() if getattr(point, name) in UNSTATED}
-    if "gpu_count" in values and point.gpu in UNSTATED:
-        blanks["gpu_count"] = values["gpu_count"]
-    return replace(point, **blanks)
+    """The point with its blanks filled; a name that the catalogue does not know gives way to one that is given."""
+    point = _as_catalogued(point)
+    blank = {name for name in values if getattr(point, name) in UNSTATED}
+    if "gpu" in values and not naming.is_card(point.gpu):
+        blank |= {"gpu", "gpu_count"} & values.keys()
+    if "model" in values and not naming.is_model(point.model):
+        blank.add("model")
+    changed: dict[str, Any] = {name: values[name] for name in blank}
+    replaced = [getattr(point, name) for name in ("gpu", "model") if name in blank]
+    said = [f"called '{name}'" for name in replaced if name not in UNSTATED]
+    return replace(point, **changed, notes="; ".join(filter(None, (point.notes, *said))))
+
+
+def _as_catalogued(point: Point) -> Point:
+    """The point with the catalogue's names for its card and its model, where it has them."""
+    model, weights = naming.model_and_format(point.model)
+    return replace(point, gpu=naming.card(point.gpu), model=model, weights=point.weights or weights)

@@ -105,12 +105,19 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_given_values_fill_blanks_and_nothing_else() -> None:
-    given = {"gpu": "l4", "gpu_count": "2", "model": "llama-3.1-8b", "weights": "fp8", "kv_tokens": "1024"}
+    given = {"gpu": "l4", "gpu_count": "2", "weights": "fp8", "kv_tokens": "1024", "load": "single"}
     point = read(FORMATS / "vllm_bench_closed.json", given).points[0]
     assert (point.gpu, point.gpu_count, point.weights, point.kv_tokens) == ("l4", 2, "fp8", 1024)
-    assert point.model == "acme/Tiny-1B"
+    assert (point.load, point.model) == ("closed", "acme/Tiny-1B")
     stated = read(FORMATS / "points.csv", {"gpu": "h100", "gpu_count": "8"}).points
     assert [(point.gpu, point.gpu_count) for point in stated] == [("l4", 1), ("l4", 1), ("h100", 8)]
+
+
+def test_a_given_name_replaces_one_that_the_catalogue_does_not_know() -> None:
+    point = read(FORMATS / "vllm_bench_closed.json", {"model": "llama-3.1-8b"}).points[0]
+    assert (point.model, point.notes) == ("llama-3.1-8b", "40 prompts; called 'acme/Tiny-1B'")
+    stated = read(FORMATS / "points.csv", {"model": "qwen2.5-7b"}).points[0]
+    assert (stated.model, "called" in stated.notes) == ("llama-3.1-8b", False)
 
 
 def test_an_engine_that_is_given_goes_before_the_one_that_is_assumed() -> None:

@@ -21,7 +21,7 @@ def test_every_form_of_llama_bench_says_the_same(name: str) -> None:
     assert (both.load, both.prompt_tokens, both.output_tokens, both.e2e_ms_mean) == ("single", 512, 128, 800)
     assert (fine.load, fine.load_value, fine.prompt_tokens, fine.tpot_ms_mean) == ("microbatch", 16, 512, 10)
     assert {point.weights for point in (prompt, deep, fine)} == {"q4_k_m"}
-    assert (answer.gpu, answer.gpu_count, answer.engine_version) == ("NVIDIA GeForce RTX 4080", 1, "b5163")
+    assert (answer.gpu, answer.gpu_count, answer.engine_version) == ("rtx-4080", 1, "b5163")
     assert "flash-attn=1" in answer.engine_options
 
 
@@ -88,7 +88,7 @@ def test_every_card_that_was_found_counts(tmp_path: Path) -> None:
     two = table.replace("| model", "  Device 1: NVIDIA GeForce RTX 4080, compute capability 8.9\n| model")
     (tmp_path / "two.md").write_text(two + two, encoding="utf-8")
     points = read(tmp_path / "two.md").points
-    assert {(point.gpu, point.gpu_count) for point in points} == {("NVIDIA GeForce RTX 4080", 2)}
+    assert {(point.gpu, point.gpu_count) for point in points} == {("rtx-4080", 2)}
     assert len(points) == 10
 
 
