@@ -1,39 +1,25 @@
-"""What a family of kernels reaches of a data sheet, with the origin of every coefficient."""
+"""What kernels reach of a data sheet: coefficients by scope, the origin of each, and how far their times may be off."""
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from importlib.resources import files
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from sim.engine import Traits
+from calibration.scopes import COEFFICIENTS, Family, paths, widening
+from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
-from sim.hardware import Gpu
 
-FORMAT = 1
-BUILT_IN = ("datasheet",)
-ROOFLINES = ("max", "sum")
+FORMAT = 2
+BUILT_IN = ("measured", "datasheet")
+HOST_RATES = ("ram_efficiency", "cpu_efficiency", "crossing_us")
 # A share above 1 only says that the data sheet understates the part; far above, somebody entered per cent.
 MOST_EFFICIENT = 1.5
 
-
-@dataclass(frozen=True, slots=True)
-class Kernels:
-    """One family of kernels on one class of memory. Efficiencies are shares of the data sheet's rate."""
-
-    weights_efficiency: float  # of the bandwidth, reading weights
-    kv_efficiency: float  # of the bandwidth, reading keys and values
-    decode_flops_efficiency: float  # of the dense rate, in the matrix products of decode rows
-    prompt_flops_efficiency: float  # the same for prompt rows, which come by the hundred
-    attention_flops_efficiency: float  # of the dense rate, in the attention of prompts
-    launch_us: float  # of every pass, whatever is in it
-    layer_us: float  # of every layer in every pass
-    row_us: float  # of every sequence that gets a token
-    host_step_us: float  # deciding a step and reading its results, on the CPU
-    host_row_us: float  # the same for every sequence that gets a token
-    all_reduce_us: float  # one all-reduce of a small message between GPUs
+Steps = tuple[tuple[float, float], ...]  # rows, and the measured time of a step of them over the formula's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +32,62 @@ class HostRates:
 
 
 @dataclass(frozen=True, slots=True)
-class KernelRow:
-    """Kernels and how their memory and arithmetic times combine: the larger one (max) or both (sum)."""
-
-    kernels: Kernels
-    roofline: str
-    version: str  # which release the figures stand for
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
     """A named set of coefficients: what turns an engine's facts into times."""
 
     name: str
-    trust: str
-    rows: Mapping[tuple[str, str], KernelRow]  # by kernel family and memory class
+    trust: str  # measured, or datasheet where no fit is behind it
+    coefficients: Mapping[str, Mapping[str, float]]  # by name and scope; the product along a path counts
     host: HostRates
-    sources: Mapping[str, str]  # coefficient, as "vllm/hbm/layer_us", -> where it comes from
+    sources: Mapping[str, str]  # coefficient and scope -> where it comes from
+    staircases: Mapping[str, Steps] = field(default_factory=dict)  # by scope, the model's own last
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kernels/gpu -> weight class/model measured
+    bands: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # trust -> metric -> factors
 
-    def row(self, traits: Traits, gpu: Gpu) -> KernelRow:
-        """The row for a deployment's kernels on this GPU's memory."""
-        found = self.rows.get((traits.kernels, gpu.memory_class))
-        if found is None:
-            known = ", ".join(f"{family} on {memory}" for family, memory in sorted(self.rows))
+    def kernels(self, family: Family) -> Kernels:
+        """The coefficients for these kernels on this memory."""
+        return Kernels(**{name: self._coefficient(name, family) for name in COEFFICIENTS})
+
+    def _coefficient(self, name: str, family: Family) -> float:
+        """The product along the path, which has to be known as far as the kernels themselves."""
+        known = self.coefficients[name]
+        parts = [known[path] for path in paths(name, family) if path in known]
+        if not parts:
             raise NotSupported(
-                f"profile '{self.name}' has no row for {traits.kernels} kernels on {gpu.memory_class} memory; "
-                f"it has {known}"
+                f"profile '{self.name}' has no {name} for {family.kernels} kernels on {family.memory_class} memory; "
+                f"it has {', '.join(sorted(known))}"
             )
-        return found
+        return math.prod(parts)
+
+    def staircase(self, family: Family, model: str) -> Steps:
+        """What steps of so many rows take, over the formula's time: the product of the curves along the path."""
+        scopes = widening(family.kernels, family.memory_class, family.vendor, family.weights, family.gpu, model)
+        curves = [self.staircases[scope] for scope in scopes if scope in self.staircases]
+        nodes = sorted({rows for curve in curves for rows, _ in curve})
+        return tuple((rows, math.prod(at(curve, rows) for curve in curves)) for rows in nodes)
+
+    def trust_in(self, family: Family, model: str) -> str:
+        """How near to the measurements behind the profile these kernels are, with this model."""
+        if self.trust == "datasheet":
+            return self.trust
+        on_card = self.seen.get(f"{family.kernels}/{family.gpu}")
+        if on_card is None:
+            return "extrapolated"
+        return "measured" if f"{family.weights}/{model}" in on_card else "interpolated"
+
+    def band(self, trust: str, metric: str) -> tuple[float, float]:
+        """Factors on a prediction between which four measurements of five lie; both 1 where that is not known."""
+        return self.bands.get(trust, {}).get(metric, (1.0, 1.0))
+
+
+def at(curve: Steps, rows: float) -> float:
+    """The curve at so many rows: straight between its nodes over the logarithm of rows, level beyond them."""
+    below = max((node for node in curve if node[0] <= rows), default=curve[0])
+    above = min((node for node in curve if node[0] >= rows), default=curve[-1])
+    if above[0] == below[0]:
+        return below[1]
+    share = log(rows / below[0]) / log(above[0] / below[0])
+    return exp((1 - share) * log(below[1]) + share * log(above[1]))
 
 
 def load(name: str | Path) -> Profile:
@@ -94,45 +108,52 @@ def parse(text: str, where: str) -> Profile:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
             raise BadScenario(f"profile {where}: format {raw['format']!r}, this version reads {FORMAT}")
-        sources: dict[str, str] = {}
-        rows = {}
-        for entry in raw["kernels"]:
-            key = (entry["kernels"], entry["memory_class"])
-            place = "/".join(key)
-            if entry["roofline"] not in ROOFLINES:
-                raise BadScenario(f"profile {where}: {place}: roofline is {entry['roofline']!r}, not max or sum")
-            kernels = Kernels(**_coefficients(Kernels, entry["coefficients"], place, where, sources))
-            rows[key] = KernelRow(kernels, entry["roofline"], entry["version"])
-        host = HostRates(**_coefficients(HostRates, raw["host"], "host", where, sources))
-        return Profile(raw["name"], raw["trust"], rows, host, sources)
+        return _profile(raw, f"profile {where}")
     except (ValueError, TypeError, AttributeError) as error:
         raise BadScenario(f"profile {where}: cannot be read ({error})") from None
     except KeyError as error:
         raise BadScenario(f"profile {where}: {error} is missing") from None
 
 
-def _coefficients(
-    kind: type, raw: Mapping[str, Any], place: str, where: str, sources: dict[str, str]
-) -> dict[str, float]:
-    """Every coefficient of a row, checked; its source is noted."""
-    names = [field.name for field in fields(kind)]
-    if unknown := sorted(set(raw) - set(names)):
-        raise BadScenario(f"profile {where}: {place}: unknown coefficient {', '.join(unknown)}")
+def _profile(raw: Mapping[str, Any], where: str) -> Profile:
+    sources: dict[str, str] = {}
+    given = raw["coefficients"]
+    if unknown := sorted(set(given) - set(COEFFICIENTS)):
+        raise BadScenario(f"{where}: unknown coefficient {', '.join(unknown)}")
+    coefficients = {name: _values(name, given[name], where, sources) for name in COEFFICIENTS}
+    rates = _values("host", {name: raw["host"][name] for name in HOST_RATES}, where, sources)
+    staircases = {scope: _steps(scope, curve, where) for scope, curve in raw.get("staircases", {}).items()}
+    seen = {place: frozenset(models) for place, models in raw.get("seen", {}).items()}
+    bands = {
+        trust: {metric: (float(low), float(high)) for metric, (low, high) in factors.items()}
+        for trust, factors in raw.get("bands", {}).items()
+    }
+    return Profile(raw["name"], raw["trust"], coefficients, HostRates(**rates), sources, staircases, seen, bands)
+
+
+def _values(name: str, raw: Mapping[str, Any], where: str, sources: dict[str, str]) -> dict[str, float]:
+    """The parts of a coefficient by scope, checked; the source of each is noted."""
     values = {}
-    for name in names:
-        if name not in raw:
-            raise BadScenario(f"profile {where}: {place}: coefficient {name} is missing")
-        value, source = raw[name].get("value"), raw[name].get("source")
-        if not source:
-            raise BadScenario(f"profile {where}: {place}/{name}: a coefficient must say its source")
-        values[name] = _checked(value, name, f"profile {where}: {place}/{name}")
-        sources[f"{place}/{name}"] = str(source)
+    for scope, part in raw.items():
+        place = f"{where}: {name}/{scope}"
+        if not part.get("source"):
+            raise BadScenario(f"{place}: a coefficient must say its source")
+        values[scope] = _checked(part.get("value"), f"{name}/{scope}", place)
+        sources[f"{name}/{scope}"] = str(part["source"])
     return values
 
 
-def _checked(value: object, name: str, where: str) -> float:
+def _checked(value: object, name: str, place: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise BadScenario(f"{where}: {value!r} is not a finite number of 0 or more")
-    if name.endswith("_efficiency") and not 0 < value <= MOST_EFFICIENT:
-        raise BadScenario(f"{where}: {value!r} is not a share between 0 and {MOST_EFFICIENT}")
+        raise BadScenario(f"{place}: {value!r} is not a finite number of 0 or more")
+    if "_efficiency" in name and not 0 < value <= MOST_EFFICIENT * 2:
+        raise BadScenario(f"{place}: {value!r} is not a share or a correction of one")
     return float(value)
+
+
+def _steps(scope: str, raw: Mapping[str, Any], where: str) -> Steps:
+    """A curve's nodes, ascending."""
+    nodes = sorted((float(rows), float(factor)) for rows, factor in raw.items())
+    if not nodes or any(not (math.isfinite(f) and f > 0 and rows >= 1) for rows, f in nodes):
+        raise BadScenario(f"{where}: staircases/{scope}: not a table of rows and factors above 0")
+    return tuple(nodes)

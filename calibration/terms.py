@@ -1,0 +1,128 @@
+"""The time of one forward pass as physics has it: one formula for a single pass and for arrays of thousands.
+
+A pass reads the weights that its rows use and multiplies them (which overlap in part), reads the KV cells that its
+rows attend to, computes the attention of its prompts, and pays launches, layers, sequences and all-reduces.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.engine import Traits
+from sim.hardware import Gpu, Model
+
+GIGA, TERA, MICRO = 1e9, 1e12, 1e-6
+ACTIVATION_BYTES = 2  # between GPUs
+ALL_REDUCES_PER_LAYER = 2
+
+Number = Any  # a float, or an array with one entry a pass
+
+
+class Kernels(NamedTuple):
+    """One family of kernels on one class of memory. Efficiencies are shares of the data sheet's rate."""
+
+    weights_efficiency: Number  # of the bandwidth, reading weights
+    kv_efficiency: Number  # of the bandwidth, reading keys and values
+    decode_flops_efficiency: Number  # of the dense rate, in the matrix products of decode rows
+    prompt_flops_efficiency: Number  # the same for prompt rows, which come by the hundred
+    attention_flops_efficiency: Number  # of the dense rate, in the attention of prompts
+    launch_us: Number  # of every pass, whatever is in it
+    layer_us: Number  # of every layer in every pass
+    row_us: Number  # of every sequence that gets a token
+    all_reduce_us: Number  # one all-reduce of a small message between GPUs
+    overlap: Number  # 1: reading and multiplying add up; large: the longer hides the other
+    host_step_us: Number  # deciding a step and reading its results, on the CPU
+    host_row_us: Number  # the same for every sequence that gets a token
+
+
+class Facts(NamedTuple):
+    """What a pass needs of the model, its format and the cards: amounts over data-sheet rates, in seconds."""
+
+    dense_weights_s: Number  # reading the weights that every row uses
+    expert_weights_s: Number  # reading all routed experts
+    expert_share: Number  # of them that one row uses
+    body_row_s: Number  # multiplying one row through all layers
+    head_row_s: Number  # and through the language-model head
+    cell_s: Number  # reading one KV cell in the layers that see the whole context
+    window_cell_s: Number  # and in the layers that see a window only
+    window: Number  # its tokens
+    attention_cell_s: Number  # computing the attention of one prompt row to one cell
+    layers: Number
+    reduces: Number  # all-reduces of a pass
+    exchange_row_s: Number  # bytes of one row that they carry, over the link
+
+
+class Work(NamedTuple):
+    """What one pass does."""
+
+    decodes: Number
+    prompt: Number
+    outputs: Number
+    cells: Number = 0
+    prefill_cells: Number = 0
+
+
+def facts(model: Model, gpu: Gpu, traits: Traits, weight_bytes: float) -> Facts:
+    """The facts of a model in a format on so many cards of a kind."""
+    tp = traits.tensor_parallel
+    bandwidth, rate = gpu.bandwidth_gbs * GIGA * tp, dense_tflops(gpu, traits) * TERA * tp
+    head = model.vocab * model.hidden
+    # the embedding is looked up, not multiplied; tied, it is counted once and is the head
+    looked_up = 0 if model.tied_embeddings else head
+    expert_share = model.expert_parameters / model.parameters
+    body = 2 * (model.active_parameters - looked_up - head)
+    read_bytes = weight_bytes * (1 - looked_up / model.parameters)
+    cell = model.kv_bytes_per_token(traits.kv_bytes_per_element) * max(1.0, tp / max(1, model.kv_heads))
+    windowed = model.window_layers / model.layers
+    link = (gpu.nvlink_gbs or gpu.pcie_gbs) * GIGA
+    sent = ACTIVATION_BYTES * model.hidden * 2 * (tp - 1) / tp
+    reduces = ALL_REDUCES_PER_LAYER * model.layers if tp > 1 else 0
+    return Facts(
+        dense_weights_s=(read_bytes - weight_bytes * expert_share) / bandwidth,
+        expert_weights_s=weight_bytes * expert_share / bandwidth,
+        expert_share=model.experts_per_token / model.experts if model.experts else 0.0,
+        body_row_s=body / rate,
+        head_row_s=2 * head / rate,
+        cell_s=cell * (1 - windowed) / bandwidth,
+        window_cell_s=cell * windowed / bandwidth,
+        window=model.window or 1,
+        attention_cell_s=4 * model.heads * model.head_dim * model.layers / (gpu.fp16_tflops * TERA * tp),
+        layers=model.layers,
+        reduces=reduces,
+        exchange_row_s=reduces * sent / link,
+    )
+
+
+def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
+    """Seconds that a pass takes on the GPUs, without its KV cells."""
+    rows = work.decodes + work.prompt
+    covered = 1 - (1 - facts.expert_share) ** rows
+    reading = (facts.dense_weights_s + facts.expert_weights_s * covered) / kernels.weights_efficiency
+    decode = facts.body_row_s * work.decodes + facts.head_row_s * work.outputs
+    multiplying = decode / kernels.decode_flops_efficiency
+    multiplying = multiplying + facts.body_row_s * work.prompt / kernels.prompt_flops_efficiency
+    power = kernels.overlap
+    together = (reading**power + multiplying**power) ** (1 / power)
+    latency = kernels.launch_us + kernels.layer_us * facts.layers + kernels.row_us * work.outputs
+    latency = latency + kernels.all_reduce_us * facts.reduces
+    attention = work.prefill_cells * facts.attention_cell_s / kernels.attention_flops_efficiency
+    return together + attention + latency * MICRO + facts.exchange_row_s * rows
+
+
+def cells_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
+    """Seconds that reading the KV cells of the decode rows takes."""
+    inside = np.minimum(work.cells, work.decodes * facts.window)
+    return (facts.cell_s * work.cells + facts.window_cell_s * inside) / kernels.kv_efficiency
+
+
+def dense_tflops(gpu: Gpu, traits: Traits) -> float:
+    """The dense rate for weights of this format: FP8 has its own where the card has one, other formats are widened."""
+    if traits.weights.lower().startswith("fp8") and gpu.fp8_tflops:
+        return gpu.fp8_tflops
+    return gpu.fp16_tflops
+
+
+def slowest(gpus: Sequence[Gpu]) -> Gpu:
+    """The GPU that the others wait for."""
+    return min(gpus, key=lambda gpu: gpu.bandwidth_gbs)
