@@ -2,17 +2,18 @@
 
 import gzip
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from calibration.points import LOADS, Point, Reading
+from calibration.points import ENGINES, LOADS, Point, Reading
 from calibration.reading import known_formats, read
 from sim.errors import BadScenario, UnknownName, UsageError
 
 FORMATS = Path(__file__).parent / "data" / "formats"
-RECORDED = Path(__file__).parent / "data" / "recorded"
+DOCUMENTED = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
 def reading(name: str) -> Reading:
@@ -188,3 +189,16 @@ def test_the_printed_block_means_what_the_file_means() -> None:
     assert (first.load, first.load_value, first.model, first.success_rate) == ("closed", 4, "acme/Tiny-1B", 0.9)
     assert (second.load, second.load_value, second.model) == ("poisson", 2, "unstated")
     assert (second.tpot_ms_mean, second.itl_ms_p99, second.output_tokens) == (38, 60, 50)
+
+
+# -- the documentation
+
+
+@pytest.mark.parametrize("name", known_formats())
+def test_every_format_is_documented(name: str) -> None:
+    assert f"| {name} |" in DOCUMENTED
+
+
+@pytest.mark.parametrize("name", [*(field.name for field in fields(Point)), *LOADS, *ENGINES])
+def test_every_column_load_and_engine_is_documented(name: str) -> None:
+    assert f"`{name}`" in DOCUMENTED
