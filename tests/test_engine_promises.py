@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from policies.engines import llama_cpp, ollama
+from policies.engines.gguf_memory import Demand, Split, forced_split, split
 from policies.engines.llama_options import defaults_of
-from policies.engines.ollama_memory import Demand, Split, forced_split, split
 from policies.engines.vllm_memory import Budget, activation_bytes, block_bytes
 from sim.errors import DoesNotFit, UsageError
 from sim.hardware import GIB, Gpu, Host, Model

@@ -7,8 +7,8 @@ from typing import Any
 
 from policies.caches.slots import SPAN_STEP, UNBOUNDED, SlotCache, padded, split_context
 from policies.caches.unified import UnifiedCache
-from policies.engines.llama_options import KV_BYTES, OPTIONS, VERSIONS, Defaults, defaults_of, kv_type, read_options
-from policies.engines.ollama_memory import (
+from policies.engines.gguf_cells import Cells, upstream, whole
+from policies.engines.gguf_memory import (
     FIT_MARGIN_BYTES,
     Demand,
     Split,
@@ -18,6 +18,7 @@ from policies.engines.ollama_memory import (
     split,
     usable_bytes,
 )
+from policies.engines.llama_options import KV_BYTES, OPTIONS, VERSIONS, Defaults, defaults_of, kv_type, read_options
 from policies.schedulers.llama_slots import LlamaSlots
 from sim.cache import KVCache
 from sim.engine import Deployment, MemoryPlan, Traits
@@ -135,7 +136,14 @@ class _Start:
 
     def _demand(self, cells: _Cells) -> Demand:
         scratch = scratch_bytes(self.model, self.ubatch, cells.lane, flash_attention=True)
-        return demand(self.model, self.bits, KV_BYTES[self.kv_type], 1, cells.total, scratch)
+        return demand(self.model, self.bits, KV_BYTES[self.kv_type], self._reserved(cells), scratch)
+
+    def _reserved(self, cells: _Cells) -> Cells:
+        """Builds with separate streams also bound what a window keeps."""
+        if self.defaults.always_unified:
+            return whole(cells.total)
+        lane = cells.total if cells.unified else cells.total // cells.slots
+        return upstream(self.model, cells.slots, lane, self.ubatch, shared=cells.unified)
 
     def _settle_layers(self) -> Split:
         """As many layers as fit, or those asked for."""

@@ -5,6 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.caches.slots import split_context
+from policies.engines.gguf_cells import Cells, own_engine, upstream, whole
+from policies.engines.gguf_memory import (
+    FIT_MARGIN_BYTES,
+    Demand,
+    demand,
+    forced_split,
+    plan,
+    scratch_bytes,
+    split,
+    usable_bytes,
+)
 from policies.engines.ollama_defaults import (
     LEAST_CONTEXT,
     LLAMA_SERVER,
@@ -18,16 +29,6 @@ from policies.engines.ollama_defaults import (
     number,
     release_of,
 )
-from policies.engines.ollama_memory import (
-    FIT_MARGIN_BYTES,
-    Demand,
-    demand,
-    forced_split,
-    plan,
-    scratch_bytes,
-    split,
-    usable_bytes,
-)
 from policies.engines.ollama_options import KV_BYTES, MODELLED_TO, UPSTREAM_KV_BYTES, kv_type, read_options
 from sim.engine import MemoryPlan
 from sim.errors import UsageError
@@ -38,6 +39,7 @@ DEFAULT_WEIGHTS = "q4_k_m"
 # Q4_K_M of Llama 3.1 8B, for callers that name no format.
 DEFAULT_WEIGHT_BITS = 4.8944
 SHORTEST_ADVISED = 512
+VISION_BYTES = 2  # of a parameter of the part that sees, which is loaded with the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,15 @@ class Launch:
         span = lane if self.era == LLAMA_SERVER else count * lane
         rows = min(batch, USUAL_BATCH) if self.era == RUNNERS and not self.own_engine else batch
         scratch = scratch_bytes(self.model, rows, span, self.flash_attention)
-        wanted = demand(self.model, self.weight_bits, self.kv_bytes, count, lane, scratch)
+        scratch += VISION_BYTES * self.model.vision_parameters
+        wanted = demand(self.model, self.weight_bits, self.kv_bytes, self._cells(count, lane, batch), scratch)
         return Slots(count, batch, wanted, split(wanted, self.rooms).on_gpu > self.model.layers)
+
+    def _cells(self, count: int, lane: int, batch: int) -> Cells:
+        """What is reserved for so many slots; of the runners, only Ollama's own engine bounds it by windows."""
+        if self.era == LLAMA_SERVER:
+            return upstream(self.model, count, lane, batch, shared=False)
+        return own_engine(self.model, count, lane, batch) if self.own_engine else whole(count * lane)
 
     def lane(self, count: int) -> int:
         """Cells of a slot: upstream's server rounds them up."""

@@ -53,7 +53,7 @@ def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str
         ),
         scheduler=_scheduler(settled, sizes),
         cache=partial(PrefixCache if settled["enable_prefix_caching"] else PagedCache, blocks, settled["block_size"]),
-        warnings=_warnings(settled, asked, gpus),
+        warnings=_warnings(settled, asked, gpus, model),
     )
 
 
@@ -161,7 +161,7 @@ def _budget(settled: Mapping[str, Any], card: Gpu, model: Model, bits: float, kv
         settled["max_num_batched_tokens"],
         settled["max_num_seqs"],
         graphs,
-        block_bytes(model, tp, settled["block_size"], kv_bytes),
+        block_bytes(model, tp, settled["block_size"], kv_bytes, settled["max_model_len"]),
     )
 
 
@@ -210,8 +210,15 @@ def _scheduler(settled: Mapping[str, Any], sizes: tuple[int, ...]) -> VllmV1:
     )
 
 
-def _warnings(settled: Mapping[str, Any], asked: Mapping[str, Any], gpus: tuple[Gpu, ...]) -> tuple[str, ...]:
+def _warnings(
+    settled: Mapping[str, Any], asked: Mapping[str, Any], gpus: tuple[Gpu, ...], model: Model
+) -> tuple[str, ...]:
     told = []
+    if 0 < model.window < settled["max_model_len"]:
+        told.append(
+            f"layers with a window of {model.window} tokens are counted for requests of max_model_len "
+            f"{settled['max_model_len']}: shorter ones take more memory a token; give the length that yours reach"
+        )
     if "num_gpu_blocks" not in asked and "kv_cache_memory_bytes" not in asked:
         told.append("num_gpu_blocks is an estimate; a real server logs its own at start-up: set it if you have it")
     if settled["enforce_eager"]:

@@ -4,6 +4,10 @@
     cache   = share - weights - activation peak - what lies outside the allocator - CUDA graphs where they are charged
     blocks  = floor(cache / bytes of a block), one of them the null block that nobody gets
 
+A request of the longest length is what the bytes of a block are counted for: a layer with a sliding window keeps no
+more than that of it, and its share of a block shrinks accordingly. So "tokens" stays the length of what fits; requests
+that are shorter than the window need more a token than is counted here.
+
 All figures are of one GPU. What only a start-up measures, activations and the part outside the allocator, is estimated;
 its constants come from the start-up logs named below. On a fourth set-up, Llama-3.1-8B on an RTX 4090 with 0.19, 2,588
 blocks were published where this finds 2,943, 14% too many. A known `num_gpu_blocks` is better than any estimate.
@@ -16,6 +20,7 @@ from sim.errors import DoesNotFit
 from sim.hardware import GIB, MIB, Gpu, Model
 
 ACTIVATION_BYTES = 2
+VISION_BYTES = 2  # of a parameter of the part that sees, which no format narrows
 LOGIT_BYTES = 4  # sampling is done in FP32
 LOGIT_COPIES = 3  # the logits, their probabilities and a sorted copy
 HIDDEN_COPIES = 3  # residual, normalised input, output
@@ -58,18 +63,26 @@ class Budget:
 def activation_bytes(model: Model, tp: int, tokens: int, sequences: int) -> int:
     """The peak of the profile run: the feed-forward layer over a full budget, or sampling for every sequence.
 
-    Gate, up and their product are each `intermediate` wide and split over the GPUs; the two peaks do not coincide.
+    Gate, up and their product are each `intermediate` wide and split over the GPUs; the two peaks do not coincide. With
+    experts there is one such row, and one of its results, for each expert that a token visits.
     """
-    width = model.intermediate or 4 * model.hidden
-    layer = tokens * ACTIVATION_BYTES * (3 * ceil(width / tp) + HIDDEN_COPIES * model.hidden)
+    width = (model.intermediate or 4 * model.hidden) * max(1, model.experts_per_token)
+    copies = HIDDEN_COPIES + model.experts_per_token
+    layer = tokens * ACTIVATION_BYTES * (3 * ceil(width / tp) + copies * model.hidden)
     sampling = min(sequences, tokens) * model.vocab * LOGIT_BYTES * LOGIT_COPIES
     return max(layer, sampling)
 
 
-def block_bytes(model: Model, tp: int, block_size: int, bytes_per_element: float) -> int:
-    """A block on one GPU: its share of the KV heads, one at least, over all layers."""
-    heads = max(1, model.kv_heads // tp)
-    return round(block_size * model.layers * heads * model.head_dim * 2 * bytes_per_element)
+def block_bytes(model: Model, tp: int, block_size: int, bytes_per_element: float, length: int = 0) -> int:
+    """A block on one GPU: its share of the KV heads, one at least; a latent is on every GPU.
+
+    With a length, layers with a window count only for what they keep of a request of that length.
+    """
+    token = (
+        model.kv_bytes(length, bytes_per_element) / length if length else model.kv_bytes_per_token(bytes_per_element)
+    )
+    share = 1.0 if model.latent_kv else max(1, model.kv_heads // tp) / model.kv_heads
+    return ceil(block_size * token * share)
 
 
 def budget(
@@ -89,7 +102,9 @@ def budget(
         share_bytes=ceil(gpu.memory_bytes * utilization),
         weight_bytes=ceil(model.parameters * weight_bits / 8 / tp),
         activation_bytes=activation_bytes(model, tp, tokens, sequences),
-        outside_bytes=OUTSIDE_BYTES + (COLLECTIVE_BYTES if tp > 1 else 0),
+        outside_bytes=OUTSIDE_BYTES
+        + (COLLECTIVE_BYTES if tp > 1 else 0)
+        + ceil(VISION_BYTES * model.vision_parameters / tp),
         graph_bytes=graphs * GRAPH_BYTES,
         block_bytes=one_block,
     )

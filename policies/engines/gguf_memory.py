@@ -1,13 +1,15 @@
-"""Where Ollama puts a model: layers with their keys and values on the GPUs as long as they fit, the rest on the host.
+"""Where llama.cpp and Ollama put a model: layers with keys and values on the GPUs as long as they fit, the rest behind.
 
     a GPU holds   compute buffer + some layers, each with its cells for all slots; the output layer is the last to go
     the host has  the other layers with their cells, and the embedding table, which is looked up and never multiplied
 
-Weights are spread evenly over the layers. All of this is reserved when the model is loaded, full or empty.
+Weights and cells are spread evenly over the layers, those with experts or windows too. All of this is reserved when the
+model is loaded, full or empty.
 """
 
 from dataclasses import dataclass
 
+from policies.engines.gguf_cells import Cells
 from sim.engine import MemoryPlan
 from sim.errors import DoesNotFit
 from sim.hardware import GIB, MIB, Gpu, Host, Model
@@ -44,12 +46,12 @@ class Split:
     gpus: int
 
 
-def demand(model: Model, weight_bits: float, kv_bytes: float, slots: int, lane: int, scratch_bytes: int) -> Demand:
-    """The bytes of a model in a format with so many slots of `lane` cells."""
+def demand(model: Model, weight_bits: float, kv_bytes: float, cells: Cells, scratch_bytes: int) -> Demand:
+    """The bytes of a model in a format with so many cells; `kv_bytes` is those of one of their elements."""
     table = round(model.vocab * model.hidden * weight_bits / 8)
     body = round(model.parameters * weight_bits / 8) - table * (1 if model.tied_embeddings else 2)
-    cells = model.kv_bytes_per_token(kv_bytes) * slots * lane
-    return Demand(model.layers, -(-body // model.layers), -(-cells // model.layers), table, scratch_bytes)
+    kept = cells.kv_bytes(model, kv_bytes)
+    return Demand(model.layers, -(-body // model.layers), -(-kept // model.layers), table, scratch_bytes)
 
 
 def scratch_bytes(model: Model, rows: int, span: int, flash_attention: bool) -> int:
