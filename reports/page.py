@@ -29,9 +29,14 @@ SECTIONS = (
 _HEADING = re.compile(r'<section id="([\w-]+)"><h2>([^<]*)</h2>')
 
 
+def content(document: Document) -> Html:
+    """Everything between the heading and the foot."""
+    return joined(*(draw(document) for draw in SECTIONS))
+
+
 def page(document: Document) -> str:
     """The whole page; plotly's own script stands in it once."""
-    body = joined(*(draw(document) for draw in SECTIONS))
+    body = content(document)
     assets = files("reports") / "assets"
     return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         version=escape(document.simctl),
@@ -49,7 +54,8 @@ def page(document: Document) -> str:
 def title(document: Document) -> str:
     """What the page is about."""
     gpus = document.scenario.get("gpus", 1)
-    return f"How many users {'do' if gpus != 1 else 'does'} {gpus} × {named(document, 'gpu')} carry?"
+    which = f"does one {named(document, 'gpu')}" if gpus == 1 else f"do {gpus} × {named(document, 'gpu')}"
+    return f"How many users {which} carry?"
 
 
 def asked(document: Document) -> str:

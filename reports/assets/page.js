@@ -31,6 +31,7 @@
     const narrow = box.clientWidth < 480;
     if (narrow && layout.meta?.x_end_if_narrow) layout.xaxis.range = [0, layout.meta.x_end_if_narrow];
     if (box.dataset.legend === "shared") layout.showlegend = false;
+    for (const note of layout.annotations ?? []) note.bgcolor = `${colour("--sheet")}b8`;
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
       const axis = { gridcolor: colour("--grid"), linecolor: colour("--line"), ...layout[name] };
       if (axis.title) axis.title = { ...axis.title, font: { size: 12.5, color: colour("--soft") }, standoff: 8 };

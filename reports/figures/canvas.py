@@ -12,6 +12,7 @@ Axis = dict[str, Any]
 
 _LOG_ABOVE_RATIO = 30.0
 _MOST_TICKS = 9
+_LEAST, _MOST = 1e-9, 1e15
 
 
 def figure(data: Sequence[dict[str, Any]], x: Axis, y: Axis, **layout: Any) -> Figure:
@@ -31,9 +32,14 @@ def figure(data: Sequence[dict[str, Any]], x: Axis, y: Axis, **layout: Any) -> F
     }
 
 
+def drawable(values: Iterable[float | None]) -> list[float]:
+    """What an axis can be laid out for: above nothing, and no slip of somebody's pen."""
+    return [value for value in values if value is not None and _LEAST < value < _MOST]
+
+
 def load_axis(loads: Iterable[float], *, by_rate: bool) -> Axis:
     """Users or requests per second, on a scale on which every doubling is as wide."""
-    sizes = [load for load in loads if load > 0]
+    sizes = drawable(loads)
     axis: Axis = {"title": {"text": "requests per second" if by_rate else "users at once"}, "type": "log"}
     if not sizes:
         return axis
@@ -46,7 +52,7 @@ def load_axis(loads: Iterable[float], *, by_rate: bool) -> Axis:
 
 def duration_axis(milliseconds: Iterable[float | None], title: str) -> Axis:
     """Durations: from zero, or by powers of ten where they differ too much for that."""
-    sizes = [size for size in milliseconds if size]
+    sizes = drawable(milliseconds)
     if not sizes or max(sizes) / min(sizes) <= _LOG_ABOVE_RATIO:
         ticks = even_ticks(max(sizes, default=1.0))
         scale: Axis = {"type": "linear", "range": [0, 1.06 * max(sizes, default=1.0)]}

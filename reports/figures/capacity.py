@@ -28,7 +28,7 @@ def draw(document: Document) -> Figure:
     farthest = max([*carried, *(cliff.high or 0 for cliff in cliffs if cliff)], default=0) or 1
     x = {"title": {"text": "users at once within the SLO"}, "range": [0, 1.3 * farthest]}
     notes = [_note(row, cliff, edge) for row, cliff, edge in zip(rows, cliffs, carried, strict=True)]
-    y = {"autorange": "reversed", "type": "category", "ticklabelstandoff": 6}
+    y = {"autorange": "reversed", "type": "category", "ticklabelstandoff": 6, "showgrid": False}
     shape = {"bargap": 0.35, "height": 70 + 38 * max(len(rows), 2), "showlegend": False}
     return figure([bars], x, y, annotations=notes, meta={"x_end_if_narrow": 1.9 * farthest}, **shape)
 

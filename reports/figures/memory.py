@@ -2,7 +2,7 @@
 
 from reports.document import Document, Memory, Point
 from reports.figures.bars import stacked
-from reports.figures.canvas import Figure, even_ticks
+from reports.figures.canvas import Figure, drawable, even_ticks
 from reports.labels import MEMORY_WORDS, cliff_of, points_of
 from reports.palette import MEMORY_COLOURS
 from reports.tables import number, share
@@ -17,7 +17,7 @@ def draw(document: Document, variant: str) -> Figure:
     names = [name for name in MEMORY_WORDS if any(parts[name] for parts in split)]
     parts = {name: [at[name] for at in split] for name in names}
     told = {name: [_told(at, name) for at in split] for name in names}
-    whole = memory.weights_gib + memory.scratch_gib + memory.kv_gib
+    whole = max(drawable([memory.weights_gib + memory.scratch_gib + memory.kv_gib]), default=1.0)
     ticks = even_ticks(whole)
     y = {"title": {"text": "GPU memory, GiB"}, "type": "linear", "range": [0, 1.12 * whole], "tickvals": ticks}
     y["ticktext"] = [f"{tick:g}" for tick in ticks]
@@ -40,4 +40,4 @@ def parts_gib(memory: Memory, point: Point) -> dict[str, float]:
 
 def _told(parts: dict[str, float], name: str) -> str:
     whole = sum(parts.values())
-    return f"{MEMORY_WORDS[name]}: {number(parts[name], 2)} GiB, {share(parts[name] / whole)} of {number(whole, 2)} GiB"
+    return f"{MEMORY_WORDS[name]}: {number(parts[name], 2)} GiB, {share(parts[name] / whole if whole else None)} of {number(whole, 2)} GiB"

@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.figures.canvas import Figure
 from reports.markup import Html, element, joined
+from reports.schema import encode
 
 LEAST_HEIGHT = 300
 WIDE_HEIGHT = 400
@@ -32,14 +33,14 @@ def panel(name: str, title: str, caption: str, drawn: Figure, *, wide: bool = Fa
 
 def data(value: Any, **attributes: object) -> Html:
     """Values for the page's script; nothing in them can end the element they stand in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(encode(value), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return element("script", Html(text), type="application/json", **{f"data_{k}": v for k, v in attributes.items()})
 
 
 def quantity(shown: str, value: object, field: str, name: str = "span", **keys: object) -> Html:
     """A number for the reader that also carries the exact value and the field of the results it shows."""
     marks = {f"data_{key}": item for key, item in keys.items()}
-    return element(name, shown, data_field=field, data_value=json.dumps(value, allow_nan=False), **marks)
+    return element(name, shown, data_field=field, data_value=json.dumps(encode(value), allow_nan=False), **marks)
 
 
 def grid(*panels: Html, small: bool = False) -> Html:
