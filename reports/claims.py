@@ -8,35 +8,30 @@ from typing import Any
 
 from reports.tables import Table, aligned
 
-HEADER = ("engine", "GPU", "model", "users", "claimed tok/s", "verdict", "why")
+HEADER = ("engine", "users", "claimed tok/s", "verdict", "why")
 
 Document = Mapping[str, Any]
 
 
 def tables(document: Document) -> list[Table]:
     """A table for each place where claims circulate."""
-    places = dict.fromkeys((claim["table"], claim["quoted"]) for claim in document["claims"])
+    places = dict.fromkeys((claim["table"], _title(claim)) for claim in document["claims"])
     return [
-        Table(
-            f"{table}: {quoted}",
-            HEADER,
-            tuple(_cells(claim) for claim in document["claims"] if claim["table"] == table),
-        )
-        for table, quoted in places
+        Table(title, HEADER, tuple(_cells(claim) for claim in document["claims"] if claim["table"] == table))
+        for table, title in places
     ]
+
+
+def _title(claim: Mapping[str, Any]) -> str:
+    lengths = ""
+    if claim["prompt_tokens"] and claim["output_tokens"]:
+        lengths = f", {claim['prompt_tokens']}/{claim['output_tokens']} tokens"
+    return f"{claim['model']} on {claim['gpu']}{lengths}: {claim['quoted']}"
 
 
 def _cells(claim: Mapping[str, Any]) -> tuple[str, ...]:
     claimed = "fails" if claim["claimed_tps"] is None else f"{claim['claimed_tps']:,.0f}{'+' * claim['at_least']}"
-    return (
-        claim["engine"],
-        claim["gpu"],
-        claim["model"],
-        str(claim["users"]),
-        claimed,
-        claim["verdict"],
-        claim["why"],
-    )
+    return (claim["engine"], str(claim["users"]), claimed, claim["verdict"], claim["why"])
 
 
 def plain(document: Document) -> str:

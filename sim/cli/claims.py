@@ -93,8 +93,8 @@ def fitting_slots(claim: Claim, weights: str) -> int:
 
 
 def _setting(words: str, point: Point, used: Profile) -> Setting:
-    forbidden = refusal(point) if point.output_tps else None
-    found, unmapped = cases([(0, point)], lambda _: None)
+    forbidden = refusal(point, point.weights) if point.output_tps else None
+    found, unmapped = cases([(0, point)], lambda *_: None)
     if not found:
         return Setting(words, refusal=forbidden, failure=unmapped[0].reason)
     return _simulated(words, found[0], used, forbidden)

@@ -31,7 +31,7 @@ class Case:
 
 
 Line = tuple[int, Point]
-Judge = Callable[[Point], str | None]  # why physics does not allow a measurement, or nothing
+Judge = Callable[[Point, str], str | None]  # why physics forbids a measurement with such weights, or nothing
 
 
 def cases(lines: Iterable[Line], judge: Judge) -> tuple[list[Case], list[Unmapped]]:
@@ -43,14 +43,19 @@ def cases(lines: Iterable[Line], judge: Judge) -> tuple[list[Case], list[Unmappe
         try:
             case = _case(row, point, servers)
         except SimctlError as error:
-            unmapped.append(Unmapped(row, str(error), point.source_id))
+            unmapped.append(Unmapped(row, brief(error), point.source_id))
             continue
-        refused = judge(point)
+        refused = judge(point, case.server.variant.weights or "")
         if refused is None:
             found.append(case)
         else:
             unmapped.append(Unmapped(row, refused, point.source_id))
     return found, unmapped
+
+
+def brief(error: SimctlError) -> str:
+    """What is wrong, without the list of everything that would be right."""
+    return str(error).partition(": known")[0]
 
 
 def setup(point: Point) -> tuple[object, ...]:

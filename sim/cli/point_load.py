@@ -8,13 +8,14 @@ from calibration.points import Point
 from sim.cli.point_variant import NotComparable, Shape, engine_of
 from sim.workload import Workload
 from workloads.arrivals import Load
-from workloads.distributions import Fixed
+from workloads.distributions import Fixed, Lengths, Uniform
 from workloads.open_loop import Burst, OpenLoop
 from workloads.users import ClosedLoop
 
 BLANK_PROMPT, BLANK_OUTPUT = 64, 128
 BENCH_PROMPT, BENCH_OUTPUT = 512, 128  # llama-bench's own
-CLOSED_ROUNDS = 3  # measured requests of each user, after one and before one that are not
+CLOSED_ROUNDS = 10  # requests of each user, as serving benchmarks send
+SPREAD = 0.1  # of lengths in closed loops: users of equal lengths would stay in step, which real ones do not
 OPEN_REQUESTS = 300
 MOST_REQUESTS = 20_000
 REQUESTS = re.compile(r"\b(\d+) (?:requests|prompts)\b|\bnum_prompts[ =](\d+)")
@@ -120,32 +121,42 @@ def _bench(point: Point) -> Asked:
 
 def _served(point: Point) -> Asked:
     prompt, output = round(point.prompt_tokens or 0), round(point.output_tokens or 0)
-    assumed = ("every request has the mean lengths",) if point.load != "single" else ()
+    assumed: tuple[str, ...] = ()
+    if point.load != "single":
+        assumed = ("lengths spread by 10% about the means" if point.load == "closed" else "lengths are the means",)
     if not prompt:
         prompt, assumed = BLANK_PROMPT, (*assumed, f"prompt_tokens blank: {BLANK_PROMPT}")
     if not output:
         output, assumed = BLANK_OUTPUT, (*assumed, f"output_tokens blank: {BLANK_OUTPUT}")
     if point.depth_tokens:
         prompt, assumed = prompt + round(point.depth_tokens), (*assumed, "depth_tokens computed with the prompt")
-    workload = _workload(point, Fixed(prompt), Fixed(output))
-    if point.load in ("poisson", "constant") and stated_requests(point) is None:
-        assumed = (*assumed, f"requests not stated: {OPEN_REQUESTS}, drain included")
+    workload = _workload(point, prompt, output)
+    if point.load in ("closed", "poisson", "constant") and stated_requests(point) is None:
+        assumed = (*assumed, f"requests not stated: {workload.requests}, from an empty server to its drain")
     if workload.requests > MOST_REQUESTS:
         raise NotComparable(f"{workload.requests} requests are more than the {MOST_REQUESTS} that are simulated")
     return Asked(Served(workload, point.load == "offline"), Shape(prompt, output), assumed)
 
 
-def _workload(point: Point, prompt: Fixed, output: Fixed) -> Workload:
-    count = round(point.load_value)
+def _workload(point: Point, prompt_tokens: int, output_tokens: int) -> Workload:
+    """All of a benchmark's requests count: the first users arrive together, and the last ones leave a drain."""
+    count, prompt, output = round(point.load_value), Fixed(prompt_tokens), Fixed(output_tokens)
     made: object
     if point.load in ("burst", "offline", "single"):
         made = Burst(1 if point.load == "single" else count, prompt, output)
     elif point.load == "closed":
-        made = ClosedLoop(count, (CLOSED_ROUNDS + 2) * count, prompt, output, warmup=count, cooldown=count)
+        requests = max(count, stated_requests(point) or CLOSED_ROUNDS * count)
+        made = ClosedLoop(count, requests, _about(prompt_tokens), _about(output_tokens))
     else:
         arrivals = Load(point.load, point.load_value).arrivals()
         made = OpenLoop(arrivals, stated_requests(point) or OPEN_REQUESTS, prompt, output)
     return cast(Workload, made)
+
+
+def _about(tokens: int) -> Lengths:
+    """Lengths about a mean."""
+    spread = int(SPREAD * tokens)
+    return Uniform(tokens - spread, tokens + spread) if spread else Fixed(tokens)
 
 
 def stated_requests(point: Point) -> int | None:

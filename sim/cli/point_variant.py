@@ -25,6 +25,7 @@ HARMLESS = ("flashattn", "threads")  # known to the engines, without effect on w
 USUAL_VALUES = ("0", "1", "false", "none", "off", "layer", "auto")
 WEIGHTS_NAMES = {"w4a8": "int4"}  # what lies in memory
 BLOCK_TOKENS = 16
+SPARE = 8  # a context that is to hold requests is this part longer than their mean
 
 
 class NotComparable(SimctlError):
@@ -71,7 +72,7 @@ def server(point: Point, shape: Shape, *, serves: bool) -> Server:
     deployment = _deploy(point, variant)
     if variant.engine == "llama_cpp" and "ctx_size" not in variant.options and deployment.memory.context < shape.tokens:
         slots = deployment.memory.slots or 1
-        variant = _with(variant, {"ctx_size": slots * padded(shape.tokens)})
+        variant = _with(variant, {"ctx_size": slots * padded(shape.tokens + shape.tokens // SPARE)})
         deployment, more = _deploy(point, variant), (*more, "context blank: as long as the requests need")
     if serves:
         _require_room(deployment, shape)
