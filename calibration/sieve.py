@@ -1,0 +1,79 @@
+"""Measurements through the physics gate, their cards, models and formats looked up in the catalogue."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from calibration import catalog
+from calibration.gate import first_impossible
+from calibration.impossible import Impossible
+from calibration.limits import Limits
+from calibration.points import Point
+from calibration.reading import UNSTATED
+from sim.errors import SimctlError
+from sim.hardware import Model
+
+ENGINES = {"llama.cpp": "llama_cpp", "ollama": "llama_cpp"}  # whose weight files they load
+LEAST_BITS = 4.0  # of weights that nobody described: what is narrower gets named
+LEAST_KV_BYTES = 0.5
+KV_TYPE = re.compile(r"(?:kv.cache.(?:dtype|type)|cache.type.[kv]|type.[kv]|ctk|ctv)\s*[=:]\s*([\w.-]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Why physics has no say in a point."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sieved:
+    """Points by what physics says of them."""
+
+    possible: tuple[Point, ...]
+    refused: tuple[tuple[Point, Impossible], ...]
+    unjudged: tuple[tuple[Point, Unjudged], ...]
+
+
+def sieve(points: Iterable[Point]) -> Sieved:
+    """Every point, judged."""
+    verdicts = [(point, verdict(point)) for point in points]
+    return Sieved(
+        tuple(point for point, found in verdicts if found is None),
+        tuple((point, found) for point, found in verdicts if isinstance(found, Impossible)),
+        tuple((point, found) for point, found in verdicts if isinstance(found, Unjudged)),
+    )
+
+
+def verdict(point: Point) -> Impossible | Unjudged | None:
+    """Why the point cannot be, or why that cannot be said; None where it is possible."""
+    try:
+        return first_impossible(point, _limits(point))
+    except SimctlError as error:
+        return Unjudged(str(error))
+
+
+def _limits(point: Point) -> Limits:
+    for field in ("gpu", "model"):
+        if getattr(point, field) in UNSTATED:
+            raise SimctlError(f"{field} is not stated")
+    gpu, model = catalog.gpu(point.gpu), catalog.model(point.model)
+    return Limits(gpu, model, point.gpu_count, point.weights, _weight_bits(model, point), _kv_bytes(point))
+
+
+def _weight_bits(model: Model, point: Point) -> float:
+    if not point.weights:
+        return LEAST_BITS
+    return catalog.weight_bits(model, point.weights, ENGINES.get(point.engine, point.engine))
+
+
+def _kv_bytes(point: Point) -> float:
+    """Of an element: the narrowest of the types that the options name."""
+    return min((_kv_type_bytes(name) for name in KV_TYPE.findall(point.engine_options)), default=2.0)
+
+
+def _kv_type_bytes(name: str) -> float:
+    try:
+        return catalog.kv_bytes_per_element(name)
+    except SimctlError:
+        return LEAST_KV_BYTES
