@@ -1,17 +1,22 @@
 """JSON that tools write, as rows: one object, a list of objects, or an object a line."""
 
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from calibration.points import Rejected
 from calibration.rows import Row
 from sim.errors import BadScenario
 
+SPACE = re.compile(r"[\s,]*")
+
 
 def json_rows(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
     """The objects of a file, and the elements or lines that are none; BadScenario where there is no JSON at all."""
     try:
-        return _document(parsed(text), file)
+        return _document(text, file)
     except ValueError as error:
         rows, rejected = _lines(text, file)
         if not rows:
@@ -27,14 +32,53 @@ def parsed(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def _document(document: object, file: str) -> tuple[list[Row], list[Rejected]]:
+def _document(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
+    document = parsed(text)
     if isinstance(document, dict):
-        return [Row(document, 1)], []
+        return [Row(document, 1, line_of=Span(text, 0, len(text), 1).line_of)], []
     if not isinstance(document, list):
         raise BadScenario(f"{file}:1: an object or a list of objects was expected, not {type(document).__name__}")
-    rows = [Row(element) for element in document if isinstance(element, dict)]
-    others = [index for index, element in enumerate(document) if not isinstance(element, dict)]
-    return rows, [Rejected(file, None, f"[{index}]", "is not an object") for index in others]
+    rows, rejected = [], []
+    for index, (element, span) in enumerate(zip(document, _elements(text), strict=True)):
+        if isinstance(element, dict):
+            rows.append(Row(element, span.line, line_of=span.line_of))
+        else:
+            rejected.append(Rejected(file, span.line, f"[{index}]", "is not an object"))
+    return rows, rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where an object is written, and the line that it begins on."""
+
+    text: str
+    start: int
+    end: int
+    line: int
+
+    def line_of(self, field: str) -> int:
+        """The line where a field is written; that of what encloses it, where it is missing."""
+        at = self.start
+        for name in field.split("."):
+            found = self.text.find(json.dumps(name), at, self.end)
+            at = at if found < 0 else found
+        return self.line + self.text.count("\n", self.start, at)
+
+
+def _elements(text: str) -> Iterator[Span]:
+    """Where each element of a list stands, in a text that has been found to hold one."""
+    decoder, line, before = json.JSONDecoder(), 1, 0
+    at = _after_space(text, text.index("[") + 1)
+    while text[at] != "]":
+        _, end = decoder.raw_decode(text, at)
+        line, before = line + text.count("\n", before, at), at
+        yield Span(text, at, end, line)
+        at = _after_space(text, end)
+
+
+def _after_space(text: str, at: int) -> int:
+    found = SPACE.match(text, at)
+    return found.end() if found else at
 
 
 def _lines(text: str, file: str) -> tuple[list[Row], list[Rejected]]:

@@ -30,6 +30,7 @@ class Row:
     values: Mapping[str, object]
     line: int | None = None
     within: str = ""  # what encloses the values, as `metrics.`
+    line_of: Callable[[str], int] | None = None  # where a field stands, in formats whose rows are many lines long
 
     def __contains__(self, name: str) -> bool:
         return self.values.get(name) not in (None, "")
@@ -39,7 +40,7 @@ class Row:
         row = self
         for name in path:
             held = row.values.get(name)
-            row = Row(held if isinstance(held, dict) else {}, row.line, f"{row.within}{name}.")
+            row = Row(held if isinstance(held, dict) else {}, row.line, f"{row.within}{name}.", row.line_of)
         return row
 
     def refuse(self, name: str, reason: str) -> BadField:
@@ -99,7 +100,8 @@ def gather(rows: Iterable[Row], point: Callable[[Row], Point], file: str) -> tup
         try:
             points.append(point(row))
         except BadField as bad:
-            rejected.append(Rejected(file, row.line, bad.field, bad.reason))
+            line = row.line_of(bad.field) if row.line_of else row.line
+            rejected.append(Rejected(file, line, bad.field, bad.reason))
     return points, rejected
 
 

@@ -191,6 +191,64 @@ def test_the_printed_block_means_what_the_file_means() -> None:
     assert (second.tpot_ms_mean, second.itl_ms_p99, second.output_tokens) == (38, 60, 50)
 
 
+# -- where it stands
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "wrong", "refusal"),
+    [
+        (
+            "vllm_bench_closed.json",
+            '"mean_tpot_ms": 38.0',
+            '"mean_tpot_ms": "slow"',
+            "mean_tpot_ms: 'slow' is not a number",
+        ),
+        ("vllm_bench_closed.json", '"completed": 40', '"completed": 41', "completed: 41 requests of 40 sent"),
+        (
+            "vllm_bench_sweep.json",
+            '"max_num_seqs": 8\n }\n]',
+            '"max_num_seqs": -8\n }\n]',
+            "max_num_seqs: -8 is negative",
+        ),
+        (
+            "vllm_bench_rates.jsonl",
+            '"total_input_tokens": 4000',
+            '"total_input_tokens": []',
+            "total_input_tokens: '[]'",
+        ),
+        ("aiperf.json", '"avg": 80.0', '"avg": NaN', "time_to_first_token.avg: 'nan' is not a number"),
+        ("llama_bench.json", '"avg_ts": 8000.0', '"avg_ts": -8', "avg_ts: -8 is negative"),
+        ("llama_bench.csv", '"8000.0"', '"8,000"', "avg_ts: '8,000' is not a number"),
+        ("llama_bench.md", "8000.00 ±", "8000,00 ±", "avg_ts: '8000,00' is not a number"),
+        ("llama_batched_bench.md", "6400.00 |    0.160 |", "6400.00 |", "cells: 9 where the header has 10"),
+        ("recording.jsonl", '"t_send": 0.302', '"t_send": null', "t_send: is missing"),
+    ],
+)
+def test_a_refusal_names_file_line_and_field(name: str, written: str, wrong: str, refusal: str, tmp_path: Path) -> None:
+    text = (FORMATS / name).read_text(encoding="utf-8")
+    line = text.count("\n", 0, text.index(written)) + 1
+    path = tmp_path / name
+    path.write_text(text.replace(written, wrong, 1), encoding="utf-8")
+    assert f"{path}:{line}: {refusal}" in "\n".join(map(str, read(path).rejected))
+
+
+@pytest.mark.parametrize("name", ["vllm_bench_closed.json", "guidellm_v2.json", "aiperf.json", "llama_bench.json"])
+def test_a_file_cut_short_is_refused_with_the_line_of_the_cut(name: str, tmp_path: Path) -> None:
+    text = (FORMATS / name).read_text(encoding="utf-8")
+    path = tmp_path / name
+    path.write_text(text[: len(text) - 9])
+    with pytest.raises(BadScenario, match=rf"{path.name}:\d+: not valid JSON"):
+        read(path)
+
+
+def test_a_line_cut_short_loses_that_line_alone(tmp_path: Path) -> None:
+    text = (FORMATS / "llama_bench.jsonl").read_text(encoding="utf-8")
+    path = tmp_path / "cut.jsonl"
+    path.write_text(text[:-9])
+    found = read(path)
+    assert (len(found.points), [(refusal.line, refusal.field) for refusal in found.rejected]) == (4, [(5, "line")])
+
+
 # -- the documentation
 
 

@@ -138,12 +138,13 @@ def test_json_with_odd_values_in_it(path: Path, original: Path, data: st.DataObj
         "| test | t/s |\n" + "| a " * 100_000,
         "| T_PP s | T_TG s |" * 20_000,
         "| test " * 30_000,
+        '[{"request_rate": 1, "num_prompts": 1, "model_id": 1}' + ",{}\n" * 100_000 + "]",
         "=" * 200_000 + "\n" + "=" * 200_000 + " Serving Benchmark Result " + "=" * 200_000,
         "| test | t/s |\n" + "-m " * 80_000 + "\n" + "Device 1: " * 20_000,
         "(" * 200_000,
         "\n" * 300_000,
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_what_is_deep_long_or_repetitive_is_read_in_no_time(path: Path, content: str) -> None:
     start = time.process_time()

@@ -20,6 +20,7 @@ PITFALLS = (
 
 STRATEGY_AT = (("config", "strategy"), ("args", "strategy"), ("scheduler", "strategy"))
 BACKEND_AT = (("config", "backend"), ("args", "backend"), ("benchmarker", "backend"), ("worker",))
+TOTALS_AT = (("metrics", "request_totals"), ("run_stats", "requests_made"), ("scheduler_metrics", "requests_made"))
 
 
 def recognises(head: str) -> bool:
@@ -53,7 +54,7 @@ def _report(text: str, file: str) -> Row:
 
 
 def _point(source: str, row: Row) -> Point:
-    totals = row.inside("metrics", "request_totals")
+    totals = _first(row, TOTALS_AT)
     succeeded, failed = totals.needed("successful"), totals.amount("errored") or 0.0
     load, value = _load(row, succeeded + failed + (totals.amount("incomplete") or 0.0))
     latency = _successful(row, "request_latency")
@@ -62,7 +63,7 @@ def _point(source: str, row: Row) -> Point:
     return Point(
         source_id=source,
         engine="",
-        model=next((model for at in BACKEND_AT if (model := row.inside(*at).text("model"))), "unstated"),
+        model=_model(row) or "unstated",
         load=load,
         load_value=value,
         prompt_tokens=_tokens(row, "prompt_token_count", succeeded),
@@ -79,6 +80,17 @@ def _point(source: str, row: Row) -> Point:
     )
 
 
+def _first(row: Row, places: tuple[tuple[str, ...], ...]) -> Row:
+    """What stands in the first of several places that versions have used; the first where it stands in none."""
+    found = [row.inside(*place) for place in places]
+    return next((one for one in found if one.values), found[0])
+
+
+def _model(row: Row) -> str:
+    names = (row.inside(*place).text(key) for place in BACKEND_AT for key in ("model", "backend_model"))
+    return next(filter(None, names), "")
+
+
 def _successful(row: Row, metric: str) -> Row:
     return row.inside("metrics", metric, "successful")
 
@@ -90,7 +102,7 @@ def _tokens(row: Row, metric: str, requests: float) -> float | None:
 
 def _load(row: Row, sent: float) -> tuple[str, float]:
     """The points table's load for a strategy."""
-    strategy = next((at for path in STRATEGY_AT if (at := row.inside(*path)).values), row.inside("config", "strategy"))
+    strategy = _first(row, STRATEGY_AT)
     kind = strategy.text("type_")
     cap = strategy.whole("streams") or strategy.whole("max_concurrency")
     if kind == "synchronous":
