@@ -1,11 +1,17 @@
 """`simctl list`: what names there are, and how far their figures can be trusted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 import click
 
 from reports.tables import Table, aligned
 from sim.errors import UnknownName
+from sim.hardware import Gpu, Host, Model
+
+# What is written in a catalogue file and is no figure.
+WORDS = ("id", "name", "vendor", "memory_class", "family", "price_date", "native_weights", "recalled")
+FILE_SIZES = "gguf_bits"
 
 
 @click.command("list")
@@ -35,7 +41,8 @@ def gpus() -> list[Table]:
         )
         for card in cards
     )
-    return [Table("GPUs", ("id", "GiB", "GB/s", "TFLOPS", "$/h", "recalled", "which"), rows)]
+    header = ("id", "GiB", "GB/s", "TFLOPS", "$/h", "recalled", "which")
+    return [Table("GPUs", header, rows), _totals("GPUs", cards)]
 
 
 def hosts() -> list[Table]:
@@ -54,7 +61,8 @@ def hosts() -> list[Table]:
         )
         for each in machines
     )
-    return [Table("Hosts", ("id", "RAM GiB", "GB/s", "CPU TFLOPS", "recalled", "which"), rows)]
+    header = ("id", "RAM GiB", "GB/s", "CPU TFLOPS", "recalled", "which")
+    return [Table("Hosts", header, rows), _totals("hosts", machines)]
 
 
 def models() -> list[Table]:
@@ -65,14 +73,33 @@ def models() -> list[Table]:
     rows = tuple(
         (
             model.id,
-            f"{model.parameters / 1e9:.1f}",
+            f"{model.parameters / 1e9:,.1f}",
+            f"{model.active_parameters / 1e9:,.1f}",
             f"{model.kv_bytes_per_token() / 1024:.0f}",
-            f"{model.max_context:,}",
-            *_recalled(model.recalled),
+            f"{model.max_context // 1024}k",
+            _kind(model),
+            _recalled_parts(model),
         )
         for model in found
     )
-    return [Table("Models", ("id", "10^9 params", "KV KiB/token", "context", "recalled", "which"), rows)]
+    header = ("id", "10^9", "active", "KiB/tok", "context", "kind", "recalled")
+    return [Table("Models", header, rows), _totals("models", found)]
+
+
+def _kind(model: Model) -> str:
+    """What makes it other than a dense model whose layers keep keys and values of every token."""
+    marks = [
+        f"MoE {model.experts_per_token}/{model.experts}" if model.experts else "",
+        "MLA" if model.latent_kv else "",
+        "window" if model.window else "",
+    ]
+    return " ".join(mark for mark in marks if mark) or "dense"
+
+
+def _recalled_parts(model: Model) -> str:
+    """How many figures no source was read for, and whether they are of the shape or of its files."""
+    parts = {"files" if field == FILE_SIZES else "shape" for field in model.recalled}
+    return " ".join([str(len(model.recalled)), *sorted(parts)])
 
 
 def engines() -> list[Table]:
@@ -118,6 +145,22 @@ def policies() -> list[Table]:
 def _recalled(fields: tuple[str, ...]) -> tuple[str, str]:
     """How many figures no source was read for, and which."""
     return str(len(fields)), " ".join(fields)
+
+
+def _totals(what: str, entries: Sequence[Gpu | Host | Model]) -> Table:
+    """How far the whole list rests on memory."""
+    figures = sum(_figures(entry) for entry in entries)
+    recalled = sum(len(entry.recalled) for entry in entries)
+    counts = (f"{len(entries)}", f"{figures:,}", f"{recalled:,}", f"{100 * recalled / figures:.0f}%")
+    return Table(
+        "In all (recalled: no source was read, so the band is wider)", (what, "figures", "recalled", ""), (counts,)
+    )
+
+
+def _figures(entry: Gpu | Host | Model) -> int:
+    """Figures that an entry states."""
+    stated = (getattr(entry, field.name) for field in fields(entry) if field.name not in WORDS)
+    return sum(1 for value in stated if value is False or value)
 
 
 KINDS: dict[str, Callable[[], list[Table]]] = {
