@@ -40,4 +40,5 @@ def parts_gib(memory: Memory, point: Point) -> dict[str, float]:
 
 def _told(parts: dict[str, float], name: str) -> str:
     whole = sum(parts.values())
-    return f"{MEMORY_WORDS[name]}: {number(parts[name], 2)} GiB, {share(parts[name] / whole if whole else None)} of {number(whole, 2)} GiB"
+    of_all = share(parts[name] / whole if whole else None)
+    return f"{MEMORY_WORDS[name]}: {number(parts[name], 2)} GiB, {of_all} of {number(whole, 2)} GiB"
