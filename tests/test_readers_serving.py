@@ -51,6 +51,14 @@ def test_a_benchmark_of_guidellm_is_refused_by_its_place_in_the_report() -> None
     assert "'replay'" in replay.reason
 
 
+def test_a_benchmark_without_its_strategy_takes_it_from_the_plan(tmp_path: Path) -> None:
+    report = json.loads((FORMATS / "guidellm_v2.json").read_text(encoding="utf-8"))
+    one = report["benchmarks"][1]
+    one["config"] = {"run_index": 1, "profile": {"kind": "concurrent", "streams": [2, 16]}}
+    (point,) = changed("guidellm_v2.json", tmp_path, benchmarks=[one]).points
+    assert (point.load, point.load_value) == ("closed", 16)
+
+
 def test_a_report_of_guidellm_without_benchmarks_is_malformed(tmp_path: Path) -> None:
     with pytest.raises(BadScenario, match=r"guidellm_v2\.json: benchmarks: is not a list"):
         changed("guidellm_v2.json", tmp_path, benchmarks={})

@@ -25,7 +25,8 @@ TOTALS_AT = (("metrics", "request_totals"), ("run_stats", "requests_made"), ("sc
 
 def recognises(head: str) -> bool:
     """By its benchmarks' own type, or the version that newer reports begin with."""
-    return '"guidellm_version"' in head or ('"benchmarks"' in head and '"generative_benchmark"' in head)
+    own = ('"generative_benchmark"', '"time_per_output_token_ms"', '"inter_token_latency_ms"')
+    return '"guidellm_version"' in head or ('"benchmarks"' in head and any(name in head for name in own))
 
 
 def read(text: str, source: str, path: Path) -> Reading:
@@ -103,6 +104,7 @@ def _tokens(row: Row, metric: str, requests: float) -> float | None:
 def _load(row: Row, sent: float) -> tuple[str, float]:
     """The points table's load for a strategy."""
     strategy = _first(row, STRATEGY_AT)
+    strategy = strategy if strategy.values else _planned(row.inside("config"))
     kind = strategy.text("type_")
     cap = strategy.whole("streams") or strategy.whole("max_concurrency")
     if kind == "synchronous":
@@ -114,3 +116,14 @@ def _load(row: Row, sent: float) -> tuple[str, float]:
     if kind == "concurrent" and cap:
         return ("single", 1.0) if cap == 1 else ("closed", float(cap))
     raise strategy.refuse("type_", f"'{kind}' is none of the points table's loads")
+
+
+def _planned(config: Row) -> Row:
+    """The strategy that the plan of all benchmarks has for this one, where the benchmark does not hold its own."""
+    plan, index = config.inside("profile"), config.whole("run_index") or 0
+    chosen: dict[str, object] = {"type_": plan.text("kind")}
+    for name in ("streams", "rate"):
+        listed = plan.values.get(name)
+        if isinstance(listed, list) and index < len(listed):
+            chosen[name] = listed[index]
+    return Row(chosen, config.line, plan.within)
