@@ -87,6 +87,12 @@ def _builds(text: str) -> BuildAfter:
     return BuildAfter([number for number, _ in found], [f"b{build}" for _, build in found])
 
 
+def weights_by_heading(text: str) -> dict[str, str]:
+    """The weight format below each heading, where a table of llama-bench tells it: other tables leave it out."""
+    rows = [row for row in table_rows(text, {}, "test") if "model" in row]
+    return {row.text("heading"): weights for row in rows if (weights := model_and_weights(row.text("model"))[1])}
+
+
 def model_and_weights(name: str) -> tuple[str, str]:
     """The model and the weight format that a file name, a repository or llama-bench's own description holds."""
     name = name[:LONGEST_NAME]

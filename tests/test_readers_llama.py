@@ -92,6 +92,18 @@ def test_every_card_that_was_found_counts(tmp_path: Path) -> None:
     assert len(points) == 10
 
 
+def test_a_page_tells_each_table_what_the_other_knows(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    batch, bench = (
+        (FORMATS / name).read_text(encoding="utf-8") for name in ("llama_batched_bench.md", "llama_bench.md")
+    )
+    text = batch.replace("acme/Tiny-1B-GGUF", "org/Qwen2.5-7B-Instruct-GGUF") + bench.replace("tiny 1B", "qwen2 7B")
+    page.write_text(text, encoding="utf-8")
+    assert {(point.model, point.weights) for point in read(page).points} == {("qwen2.5-7b", "q4_k_m")}
+    page.write_text(text.replace("qwen2 7B", "qwen2 14B"), encoding="utf-8")
+    assert "qwen2 14B" in {point.model for point in read(page).points}
+
+
 def test_a_page_with_two_tools_tables_is_read_by_both(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     names = ("llama_batched_bench.md", "llama_bench.md")

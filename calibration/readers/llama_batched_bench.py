@@ -1,11 +1,12 @@
 """llama-batched-bench, as a Markdown table or JSON lines: B equal prompts computed and then decoded as one batch."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from calibration.jsonrows import json_rows
-from calibration.llamatext import has_table, model_and_weights, table_rows
+from calibration.llamatext import has_table, model_and_weights, table_rows, weights_by_heading
 from calibration.points import Point, Reading
 from calibration.rows import Row, gather, ratio
 
@@ -36,12 +37,12 @@ def read(text: str, source: str, path: Path) -> Reading:
     """Three points a row: the whole batch, its prompts, and one step of its decoding."""
     rows, broken = json_rows(text, str(path)) if '"t_pp"' in text else ([], [])
     rows += table_rows(text, COLUMNS, "T_PP s")
-    batches, rejected = gather(rows, partial(_batch, source), str(path))
+    batches, rejected = gather(rows, partial(_batch, source, weights_by_heading(text)), str(path))
     points = [point for batch in batches for point in (batch, *_parts(batch))]
     return Reading(FORMAT, tuple(points), (*broken, *rejected), {"rows": float(len(batches))}, PITFALLS)
 
 
-def _batch(source: str, row: Row) -> Point:
+def _batch(source: str, formats: Mapping[str, str], row: Row) -> Point:
     if "cells" in row:
         raise row.refuse("cells", row.text("cells"))
     prompt, output, sequences = row.needed("pp"), row.needed("tg"), row.needed("pl")
@@ -56,7 +57,7 @@ def _batch(source: str, row: Row) -> Point:
         gpu=row.text("device") or "unstated",
         gpu_count=row.whole("devices") or 1,
         model=model or "unstated",
-        weights=weights,
+        weights=weights or formats.get(row.text("heading"), ""),
         load="offline",
         load_value=sequences,
         slots=row.whole("pl"),

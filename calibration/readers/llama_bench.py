@@ -1,15 +1,14 @@
 """llama-bench, as Markdown, CSV, JSON or JSON lines: one sequence alone, prompt and decoding measured apart."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from calibration.csvrows import csv_lines, named
-from calibration.jsonrows import json_rows
-from calibration.llamatext import has_table, model_and_weights, table_rows
-from calibration.points import Point, Reading, Rejected
+from calibration import naming
+from calibration.llamaforms import bench_rows
+from calibration.llamatext import has_table, model_and_weights
+from calibration.points import Point, Reading
 from calibration.rows import Row, gather
 
 FORMAT = "llama-bench"
@@ -33,17 +32,6 @@ OPTIONS = {
     "no-kv-offload": "no_kv_offload",
     "threads": "n_threads",
 }
-MARKDOWN = {
-    "t/s": "t/s",
-    "model": "model_type",
-    "ngl": "n_gpu_layers",
-    "fa": "flash_attn",
-    "threads": "n_threads",
-    "sm": "split_mode",
-    "nkvo": "no_kv_offload",
-    "backend": "backends",
-}
-TEST = re.compile(r"(?:pp ?(\d{1,9}))?\+?(?:tg ?(\d{1,9}))?(?: @ d(\d{1,9}))?")
 PROCESSORS = ("CPU", "BLAS")
 
 
@@ -55,31 +43,9 @@ def recognises(head: str) -> bool:
 
 def read(text: str, source: str, path: Path) -> Reading:
     """A point a test."""
-    rows, broken = _machine_rows(text, str(path))
-    rows += [_tested(row) for row in table_rows(text, MARKDOWN, "test")]
+    rows, broken = bench_rows(text, str(path))
     points, rejected = gather(rows, partial(_point, source), str(path))
     return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
-
-
-def _machine_rows(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
-    if '"avg_ts"' in text:
-        return json_rows(text, file)
-    return (list(_csv_rows(text, file)), []) if "avg_ts" in text else ([], [])
-
-
-def _csv_rows(text: str, file: str) -> Iterator[Row]:
-    """The rows below the header; a program's chatter may stand above it."""
-    start = text.rfind("\n", 0, text.index("avg_ts")) + 1
-    lines = csv_lines(text[start:], file, text.count("\n", 0, start))
-    _, header = next(lines)
-    return (Row(named(header, cells), line) for line, cells in lines)
-
-
-def _tested(row: Row) -> Row:
-    """A Markdown row with its test and speed taken apart."""
-    prompt, output, depth = test.groups() if (test := TEST.fullmatch(row.text("test"))) else (None, None, None)
-    speed = row.text("t/s").partition("±")[0].strip()
-    return Row({**row.values, "n_prompt": prompt, "n_gen": output, "n_depth": depth or "0", "avg_ts": speed}, row.line)
 
 
 def _point(source: str, row: Row) -> Point:
@@ -123,6 +89,9 @@ def _generation(bare: Point, speed: float, prompt: float, output: float) -> Poin
 def _bare(source: str, row: Row) -> Point:
     """What was run, without what came of it."""
     model, weights = model_and_weights(row.text("model_filename") or row.text("model_type"))
+    if "heading" in row and _size(heading := model_and_weights(row.text("heading"))[0]) == _size(model):
+        # the bench tells an architecture and a size: a page's heading tells which model it is
+        model = heading if naming.is_model(naming.model_and_format(heading)[0]) else model
     gpu, count = _card(row)
     return Point(
         source_id=source,
@@ -139,6 +108,12 @@ def _bare(source: str, row: Row) -> Point:
         depth_tokens=row.amount("n_depth"),
         notes="; ".join(filter(None, (row.text("backends"), row.text("cpu_info") if gpu == "cpu" else ""))),
     )
+
+
+def _size(model: str) -> str:
+    """The parameters that a model's name ends on, as `7b`; its own name where it has none."""
+    sizes = re.findall(r"\d+(?:\.\d+)?b", model.lower())
+    return sizes[0] if sizes else model
 
 
 def _option(row: Row, key: str) -> str:
