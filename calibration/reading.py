@@ -16,6 +16,7 @@ from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
 
 HEAD = 256 * 1024  # characters by which a format is recognised
+LARGEST = 1 << 29  # bytes, unpacked
 GZIP = b"\x1f\x8b"
 UNSTATED = ("", "unstated", None)
 
@@ -54,10 +55,14 @@ def known_formats() -> list[str]:
 def text_of(path: Path) -> str:
     """A file as text, unpacked where it is compressed; bytes that are no text become marks of replacement."""
     try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if raw.startswith(GZIP) else raw
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+        with gzip.open(path) if packed else path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise BadScenario(f"{path}: cannot be read: {error}") from None
+    if len(raw) > LARGEST:
+        raise BadScenario(f"{path}: larger than {LARGEST >> 20} MiB: split it, or leave the requests' own records out")
     # PowerShell's redirection writes UTF-16
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return raw.decode(encoding, errors="replace")
@@ -76,6 +81,8 @@ def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str
         reading = reader.read(text, source, path)
     except BadField as bad:
         raise BadScenario(f"{path}: {bad}") from None
+    except RecursionError:
+        raise BadScenario(f"{path}: nested too deeply") from None
     values = {**getattr(reader, "ASSUMED", {}), **given}
     return replace(reading, points=tuple(_filled(point, values) for point in reading.points))
 

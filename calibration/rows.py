@@ -58,9 +58,12 @@ class Row:
         """A finite number of any sign; None where it is blank."""
         if name not in self:
             return None
-        value = _number(self.values[name])
+        raw = self.values[name]
+        if isinstance(raw, dict | list):
+            raise self.refuse(name, "is a list or a table, not a number")
+        value = _number(raw)
         if value is None:
-            raise self.refuse(name, f"'{_short(self.values[name])}' is not a number")
+            raise self.refuse(name, f"'{_short(raw)}' is not a number")
         if value and not SMALLEST <= abs(value) <= LARGEST:
             raise self.refuse(name, f"{value} is not a size that anything measured has")
         return value

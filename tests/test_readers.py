@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from calibration import reading as reading_module
 from calibration.points import ENGINES, LOADS, Point, Reading
 from calibration.reading import known_formats, read
 from sim.errors import BadScenario, UnknownName, UsageError
@@ -100,6 +101,20 @@ def test_an_unknown_content_is_refused_with_the_formats_that_are_known(tmp_path:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadScenario, match=r"gone\.json: cannot be read"):
         read(tmp_path / "gone.json")
+
+
+def test_a_file_too_large_to_hold_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_module, "LARGEST", 1 << 20)
+    (tmp_path / "bomb").write_bytes(gzip.compress(b" " * (1 << 21)))
+    with pytest.raises(BadScenario, match="bomb: larger than 1 MiB"):
+        read(tmp_path / "bomb")
+
+
+def test_every_file_of_the_folder_is_a_reader_of_a_format_of_its_own() -> None:
+    folder = Path(reading_module.__file__).parent / "readers"
+    assert len(known_formats()) == len(set(known_formats())) == len(list(folder.glob("[!_]*.py")))
 
 
 # -- what the caller knows and the file does not
@@ -214,7 +229,7 @@ def test_the_printed_block_means_what_the_file_means() -> None:
             "vllm_bench_rates.jsonl",
             '"total_input_tokens": 4000',
             '"total_input_tokens": []',
-            "total_input_tokens: '[]'",
+            "total_input_tokens: is a list or a table",
         ),
         ("aiperf.json", '"avg": 80.0', '"avg": NaN', "time_to_first_token.avg: 'nan' is not a number"),
         ("llama_bench.json", '"avg_ts": 8000.0', '"avg_ts": -8', "avg_ts: -8 is negative"),

@@ -22,8 +22,8 @@ DEEPEST = 6  # levels of the configuration that are looked through
 
 
 def recognises(head: str) -> bool:
-    """By the names of its metrics beside the configuration; a line a request is another file of the tool."""
-    return '"request_latency"' in head and '"request_throughput"' in head and '"metadata": {"session' not in head
+    """By the names of its metrics; its file of single requests has no throughput."""
+    return '"request_latency"' in head and '"request_throughput"' in head
 
 
 def read(text: str, source: str, path: Path) -> Reading:

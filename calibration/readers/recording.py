@@ -19,6 +19,7 @@ PITFALLS = (
     "tokens that arrive in one piece have one time, so gaps of 0 are among the inter-token latencies",
     "a level begins with all users at once and ends with fewer and fewer of them",
 )
+LONGEST_REASON = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def read(text: str, source: str, path: Path) -> Reading:
 
 def _request(row: Row, users: int) -> Request:
     if "error" in row:
-        raise row.refuse("error", str(row.values["error"])[:200])
+        raise row.refuse("error", row.inside("error").text("message") or row.text("error")[:LONGEST_REASON])
     row.whole("users")
     request = Request(users, row.needed("prompt_len"), _time(row, "t_send"), _time(row, "t_done"), tuple(_tokens(row)))
     times = (request.sent_s, *request.tokens_s, request.done_s)
