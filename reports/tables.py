@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.document import Cliff, Distribution, Document, Point, VariantRow, to_json
+from reports.document import Distribution, Document, Limit, Point, to_json
 from reports.schema import encode
+from reports.wording import WIDTH, curves, heading, verdict, wrapped
 
-WIDTH = 100
 THIN_P99_SAMPLES = 1000  # with fewer, less than ten lie beyond the 99th percentile
 
 Cell = Callable[[Point], str]
@@ -54,6 +54,16 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f}%" if value in (0.0, 1.0) else f"{100 * value:.1f}%"
 
 
+SHORT: dict[Limit | None, str] = {
+    None: "-",
+    "kv_blocks": "KV",
+    "seq_slots": "slots",
+    "prefill_budget": "prompts",
+    "decode_rate": "decode",
+    "spill": "spill",
+    "host_overhead": "host",
+    "queue": "queue",
+}
 COLUMNS: dict[str, Cell] = {
     "users": lambda point: str(point.users) if point.users is not None else f"{point.rate:g}/s",
     "tok/s": lambda point: number(point.output_tps.value),
@@ -64,68 +74,9 @@ COLUMNS: dict[str, Cell] = {
     "TPOT p99": lambda point: _p99(point.tpot_ms),
     "E2E p50": lambda point: duration(point.e2e_ms.p50),
     "in SLO": lambda point: share(point.attainment),
-    "running": lambda point: number(point.running.mean, 1),
     "KV": lambda point: share(point.kv_used.mean),
+    "limit": lambda point: SHORT[point.binding],
 }
-
-
-# -- words
-
-
-def heading(document: Document) -> str:
-    """What was asked, with the card that the name meant."""
-    scenario, catalogue = document.scenario, document.provenance.get("catalogue", {})
-    names = [catalogue.get(scenario.get(key), {}).get("name", scenario.get(key)) for key in ("gpu", "model")]
-    gpus = f"{scenario['gpus']} × " if scenario.get("gpus", 1) > 1 else ""
-    asked = f"{scenario.get('workload')} workload, SLO {scenario.get('slo')} for 95% of requests"
-    return _wrapped(f"{gpus}{names[0]} ({scenario.get('gpu')}), {names[1]}, {asked}", "")
-
-
-def verdict(document: Document, row: VariantRow) -> str:
-    """A variant in one sentence: what it is, how many it carries, what breaks next and how sure that is."""
-    if row.status != "ok":
-        return _wrapped(f"{row.id}: {row.reason}")
-    cliff = next((found for found in document.cliffs if found.variant == row.id), None)
-    carried = "no capacity: the load is not a number of users" if cliff is None else _carried(cliff)
-    return _wrapped(f"{row.id} {row.version} {_nature(row)}: {carried} [{row.trust}]")
-
-
-def _nature(row: VariantRow) -> str:
-    """Quantisation, slots or blocks, and context: what makes two variants hard to compare."""
-    parts = [row.weights.upper()]
-    if row.memory is not None:
-        if row.memory.slots is not None:
-            parts.append(f"{row.memory.slots} slot{'s' * (row.memory.slots != 1)}")
-        if row.memory.blocks is not None:
-            parts.append(f"{row.memory.blocks:,} blocks")
-        parts.append(f"context {row.memory.context:,}")
-        if row.memory.layers_on_host:
-            parts.append(f"{row.memory.layers_on_host} layers on the host")
-    return f"({', '.join(parts)})"
-
-
-def _carried(cliff: Cliff) -> str:
-    if cliff.status == "not_reached":
-        return f"carries {cliff.capacity_users} at once and more{_people(cliff)}: no tested load breaks the SLO"
-    if cliff.first_failing_users is None:
-        return "nothing measured"
-    broken = cliff.breached.upper() if cliff.breached else "the SLO"
-    if cliff.capacity_users is None:
-        return f"carries fewer than {cliff.first_failing_users}: there {broken} breaks"
-    if cliff.capacity_users == 0:
-        return f"does not carry a single user within the SLO: {broken} breaks"
-    return f"carries {cliff.capacity_users} at once{_people(cliff)}; at {cliff.first_failing_users} {broken} breaks"
-
-
-def _people(cliff: Cliff) -> str:
-    """Streams kept in flight as the number of people behind them."""
-    if cliff.people is None or cliff.people == cliff.capacity_users:
-        return ""
-    return f", about {cliff.people} people pausing 20 s between messages"
-
-
-def _wrapped(text: str, indent: str = "    ") -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 # -- tables
@@ -137,7 +88,7 @@ def tables(document: Document) -> list[Table]:
     for row in document.variants:
         points = [point for point in document.points if point.variant == row.id]
         if points:
-            made.append(Table(row.id, tuple(COLUMNS), tuple(_cells(point) for point in points)))
+            made.append(Table(row.id + curves(points), tuple(COLUMNS), tuple(_cells(point) for point in points)))
     return made
 
 
@@ -153,7 +104,17 @@ def notes(document: Document) -> list[str]:
     """Footnotes of the tables."""
     spreads = [spread for point in document.points for spread in (point.ttft_ms, point.tpot_ms)]
     thin = any(spread.p99 is not None and spread.samples < THIN_P99_SAMPLES for spread in spreads)
-    return ["~ fewer than ten samples lie beyond this p99"] if thin else []
+    told = ["limit: what takes most of the latency that is nearest to its bound"] if _binds(document) else []
+    return [*told, "~ fewer than ten samples lie beyond this p99"] if thin else told
+
+
+def _binds(document: Document) -> bool:
+    return any(point.binding for point in document.points)
+
+
+def counsel(document: Document) -> list[str]:
+    """What to do about it, within the width of a terminal."""
+    return ["\n".join(wrapped(text) for text in document.advice)] if document.advice else []
 
 
 def aligned(table: Table) -> str:
@@ -187,7 +148,7 @@ def plain(document: Document) -> str:
     """Verdicts first, then the numbers, within 100 columns."""
     blocks = [heading(document), "\n".join(verdict(document, row) for row in document.variants)]
     blocks += [aligned(table) for table in tables(document)]
-    blocks += notes(document)
+    blocks += [*notes(document), *counsel(document)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -197,7 +158,7 @@ def markdown(document: Document) -> str:
     for table in tables(document):
         lines += ["", f"### {table.title}", "", _pipes(table.header), _pipes(["---:"] * len(table.header))]
         lines += [_pipes(row) for row in table.rows]
-    lines += [line for note in notes(document) for line in ("", note)]
+    lines += [line for note in (*notes(document), *document.advice) for line in ("", note)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,5 @@
 "use strict";
-(() => {
+(async () => {
   const root = document.documentElement;
   const plots = [...document.querySelectorAll(".plot")].map((box) => ({
     box,
@@ -7,6 +7,23 @@
   }));
   const touch = window.matchMedia("(pointer: coarse)").matches;
   const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
+
+  // -- plotly's own script, packed so that the page can be mailed
+
+  async function unpack(text) {
+    const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  }
+
+  try {
+    await unpack(document.getElementById("plotly").textContent);
+  } catch {
+    for (const { box } of plots) box.textContent = "This browser is too old to draw; every number is in the tables below.";
+    return;
+  }
 
   // -- light and dark
 
@@ -106,8 +123,7 @@
     URL.revokeObjectURL(link.href);
   });
 
-  drawAll().then(() => {
-    if (choice) choose();
-    root.dataset.drawn = String(plots.length);
-  });
+  await drawAll();
+  if (choice) choose();
+  root.dataset.drawn = String(plots.length);
 })();

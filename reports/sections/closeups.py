@@ -6,25 +6,33 @@ from reports.figures import blocks, slots, waterfall
 from reports.markup import Html, element, joined
 from reports.sections.parts import grid, panel, section
 
+ZOOM = "drag to look closer, double-click to see all of it"
 LEAD = "One run of each variant around its cliff, request by request. Engines with slots show who holds them."
 
 
 def draw(document: Document) -> Html:
     """Slots or blocks of every close-up, then one waterfall of the reader's choice."""
     named = list(enumerate(document.details))
-    panels = [_occupancy(place, closeup) for place, closeup in named]
+    panels = [_occupancy(document, place, closeup) for place, closeup in named]
     falls = [(place, closeup) for place, closeup in named if closeup.waterfall]
     return section("closeups", "Around the cliff", LEAD, grid(*filter(None, panels)), _waterfalls(falls))
 
 
-def _occupancy(place: int, closeup: CloseUp) -> Html:
+def _occupancy(document: Document, place: int, closeup: CloseUp) -> Html:
     """Slots where the engine has them, else how full its cache is."""
     title, seed = f"{closeup.variant} at {closeup.users} users", f"seed {closeup.seed}"
-    if any(bar.slot is not None for bar in closeup.gantt):
-        return panel(f"slots-{place}", title, f"Slots over time, {seed}", slots.draw(closeup))
+    if _has_slots(document, closeup.variant) and closeup.gantt:
+        return panel(f"slots-{place}", title, f"Slots over time, {seed}; {ZOOM}", slots.draw(closeup))
     if closeup.occupancy:
-        return panel(f"blocks-{place}", title, f"KV cache over time, {seed}", blocks.draw(closeup))
+        return panel(f"blocks-{place}", title, f"KV cache over time, {seed}; {ZOOM}", blocks.draw(closeup))
     return Html("")
+
+
+def _has_slots(document: Document, variant: str) -> bool:
+    """Whether the variant hands out slots; else it hands out blocks."""
+    return any(
+        row.memory is not None and row.memory.slots is not None for row in document.variants if row.id == variant
+    )
 
 
 def _waterfalls(falls: list[tuple[int, CloseUp]]) -> Html:

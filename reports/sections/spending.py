@@ -28,7 +28,7 @@ def time(document: Document) -> Html:
         "What the wait is made of",
         TIME_LEAD if panels else "",
         _legend(used, BREAKDOWN_WORDS),
-        grid(*panels),
+        grid(*panels, small=True),
     )
 
 

@@ -20,8 +20,13 @@ def warnings(document: Document) -> Html:
 def _list(title: str, lines: tuple[str, ...], name: str) -> Html:
     if not lines:
         return Html("")
-    items = joined(*(element("li", line) for line in lines))
+    items = joined(*(element("li", *_with_commands(line)) for line in lines))
     return element("aside", element("h3", title), element("ul", items), class_=name)
+
+
+def _with_commands(line: str) -> list[str]:
+    """What stands between backticks is to be typed."""
+    return [element("code", part) if place % 2 else part for place, part in enumerate(line.split("`"))]
 
 
 def draw(document: Document) -> Html:

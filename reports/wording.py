@@ -1,0 +1,104 @@
+"""Results in words: what was asked, and a verdict on every variant."""
+
+import textwrap
+from collections.abc import Sequence
+from math import log
+
+from reports.document import Cliff, Document, Point, VariantRow
+
+WIDTH = 100
+LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def heading(document: Document) -> str:
+    """What was asked, with the card that the name meant."""
+    scenario, catalogue = document.scenario, document.provenance.get("catalogue", {})
+    names = [catalogue.get(scenario.get(key), {}).get("name", scenario.get(key)) for key in ("gpu", "model")]
+    gpus = f"{scenario['gpus']} × " if scenario.get("gpus", 1) > 1 else ""
+    asked = f"{scenario.get('workload')} workload, SLO {scenario.get('slo')} for 95% of requests"
+    return wrapped(f"{gpus}{names[0]} ({scenario.get('gpu')}), {names[1]}, {asked}", "")
+
+
+def verdict(document: Document, row: VariantRow) -> str:
+    """A variant in a sentence or two: what it is, how many it carries, what breaks next, why, and how sure that is."""
+    if row.status != "ok":
+        return wrapped(f"{row.id}: {row.reason}")
+    cliff = next((found for found in document.cliffs if found.variant == row.id), None)
+    said = "no capacity: the load is not a number of users" if cliff is None else f"{_carried(cliff)}{_why(cliff)}"
+    return wrapped(f"{row.id} {row.version} {_nature(row)}: {said} [{row.trust}]")
+
+
+def _nature(row: VariantRow) -> str:
+    """Quantisation, slots or blocks, and context: what makes two variants hard to compare."""
+    parts = [row.weights.upper()]
+    if row.memory is not None:
+        if row.memory.slots is not None:
+            parts.append(f"{row.memory.slots} slot{'s' * (row.memory.slots != 1)}")
+        if row.memory.blocks is not None:
+            parts.append(f"{row.memory.blocks:,} blocks")
+        parts.append(f"context {row.memory.context:,}")
+        if row.memory.layers_on_host:
+            parts.append(f"{row.memory.layers_on_host} layers on the host")
+    return f"({', '.join(parts)})"
+
+
+def _carried(cliff: Cliff) -> str:
+    if cliff.stability_rate is not None:
+        return f"keeps up with {cliff.stability_rate:.3g} requests a second; beyond, they pile up"
+    if cliff.status == "not_reached":
+        return f"carries {cliff.capacity_users} at once and more{_people(cliff)}: no tested load breaks the SLO"
+    if cliff.first_failing_users is None:
+        return "nothing measured surely keeps the SLO and nothing surely breaks it"
+    broken = cliff.breached.upper() if cliff.breached else "the SLO"
+    if cliff.capacity_users is None:
+        return f"carries fewer than {cliff.first_failing_users}: there {broken} breaks"
+    if cliff.capacity_users == 0:
+        return f"does not carry a single user within the SLO: {broken} breaks"
+    band = "" if cliff.low is None or cliff.high is None else f" ({cliff.low}-{cliff.high})"
+    return (
+        f"carries {cliff.capacity_users}{band} at once{_people(cliff)}; at {cliff.first_failing_users} {broken} breaks"
+    )
+
+
+def _why(cliff: Cliff) -> str:
+    """The cause, and what moving its knob gave."""
+    if cliff.cause is None:
+        return ""
+    said = f": {cliff.cause}" + (f", {cliff.reason}" if cliff.reason else "")
+    moved = cliff.counterfactual
+    if moved is not None:
+        return f"{said}; {moved.change}: {cliff.capacity_users or 0} → {moved.capacity_users} users"
+    return f"{said}; {cliff.knob} gains nothing" if cliff.knob else said
+
+
+def _people(cliff: Cliff) -> str:
+    """Streams kept in flight as the number of people behind them."""
+    if cliff.people is None or cliff.people == cliff.capacity_users:
+        return ""
+    return f", about {cliff.people} people pausing 20 s between messages"
+
+
+def wrapped(text: str, indent: str = "    ") -> str:
+    """The text within the width of a table."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def spark(values: Sequence[float | None], *, logarithmic: bool = False) -> str:
+    """A curve in one line of blocks, from the smallest value to the largest."""
+    known = [log(value) if logarithmic else value for value in values if value]
+    if not known:
+        return ""
+    low, span = min(known), max(known) - min(known)
+    step = (len(LEVELS) - 1) / span if span else 0.0
+    return "".join(
+        LEVELS[round(((log(value) if logarithmic else value) - low) * step)] if value else " " for value in values
+    )
+
+
+def curves(points: Sequence[Point]) -> str:
+    """Throughput and the wait for the first token over the loads, where there are enough of them to see a shape."""
+    if len(points) < 3:
+        return ""
+    speed = spark([point.output_tps.value for point in points])
+    wait = spark([point.ttft_ms.p99 for point in points], logarithmic=True)
+    return f"   tok/s {speed}   TTFT p99 {wait}"
