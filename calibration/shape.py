@@ -12,7 +12,9 @@ def contradiction(entry: Gpu | Host | Model) -> str | None:
 
 def _too_much(model: Model) -> list[tuple[bool, str]]:
     """Parts that are larger than the whole they belong to."""
+    tables = model.vocab * model.hidden * (1 if model.tied_embeddings else 2)
     return [
+        (tables > model.parameters, "'vocab' x 'hidden' makes tables of more than all 'parameters'"),
         (model.active_parameters > model.parameters, "field 'active_parameters' is more than 'parameters'"),
         (model.kv_heads > model.heads, "field 'kv_heads' is more than 'heads'"),
         (model.window_layers > model.layers, "field 'window_layers' is more than 'layers'"),

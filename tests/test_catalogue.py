@@ -433,6 +433,7 @@ max_context = 64
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
+        ("tied_embeddings = true\nvocab_size = 1", "unknown field 'vocab_size'"),
         ("experts = 8", "'experts', 'experts_per_token' and 'expert_parameters' go together"),
         ("experts = 2\nexperts_per_token = 3\nexpert_parameters = 9", "'experts_per_token' is more than 'experts'"),
         ("experts = 2\nexperts_per_token = 1\nexpert_parameters = 1000", "'expert_parameters' leaves nothing"),
@@ -447,6 +448,15 @@ def test_a_model_that_contradicts_itself_is_refused(tmp_path: Path, change: str,
     with pytest.raises(BadScenario, match=r"mine\.toml: ") as refusal:
         catalog.model(str(path))
     assert complaint in str(refusal.value)
+
+
+def test_tables_that_are_more_than_the_whole_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(A_MODEL.replace("vocab = 16", "vocab = 63"), encoding="utf-8")
+    with pytest.raises(BadScenario, match="'vocab' x 'hidden' makes tables of more than all 'parameters'"):
+        catalog.model(str(path))
+    path.write_text(A_MODEL.replace("vocab = 16", "vocab = 62"), encoding="utf-8")
+    assert catalog.model(str(path)).vocab == 62
 
 
 def test_zero_says_that_a_model_has_no_window_and_no_experts(tmp_path: Path) -> None:
