@@ -1,9 +1,10 @@
 """How many users are carried: the bracket between the last load that keeps the SLO and the first that breaks it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-TARGET = 0.95
+from sim.judging import TARGET, Judgement
+
 WIDTH_SHARE = 0.08
 
 
@@ -45,6 +46,44 @@ def roundest_between(low: int, high: int) -> int:
         if candidate < high:
             return candidate
         step >>= 1
+
+
+def judged_bracket(judgements: Mapping[int, Judgement]) -> Bracket:
+    """From the last load that surely passes to the first that surely fails; those undecided lie between."""
+    lower, upper = _ends(judgements)
+    return Bracket(lower.passing, upper.failing)
+
+
+def next_loads(judgements: Mapping[int, Judgement]) -> list[int]:
+    """The loads to try next: one below the undecided ones and one above them, or one between pass and fail."""
+    return sorted({users for end in _ends(judgements) if (users := next_users(end)) is not None})
+
+
+def _ends(judgements: Mapping[int, Judgement]) -> tuple[Bracket, Bracket]:
+    """What does not surely pass counts as a failure at the lower end, what does not surely fail passes at the upper."""
+    lower = {users: judgement is Judgement.PASS for users, judgement in judgements.items()}
+    upper = {users: judgement is not Judgement.FAIL for users, judgement in judgements.items()}
+    return bracket(lower), bracket(upper)
+
+
+def search(carries: Callable[[int], bool], known: Bracket, most: int) -> Bracket:
+    """The bracket of something like what is known: from its ends outwards by doubling and halving, then inwards.
+
+    Nothing above `most` is tried; what still passes there has no upper end.
+    """
+    verdicts: dict[int, bool] = {}
+    users = min(known.failing or known.passing, most)
+    verdicts[users] = carries(users)
+    while verdicts[users] and users < most:
+        users = min(1 << users.bit_length(), most)
+        verdicts[users] = carries(users)
+    users = known.passing if known.failing else known.passing // 2
+    while users and not any(verdicts.values()):
+        verdicts[users] = carries(users)
+        users //= 2
+    while (following := next_users(bracket(verdicts))) is not None:
+        verdicts[following] = carries(following)
+    return bracket(verdicts)
 
 
 def passes(attainments: list[float | None], target: float = TARGET) -> bool:

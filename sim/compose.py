@@ -20,6 +20,7 @@ from sim.router import RouterMaker
 from sim.scenario import Patience, Scenario
 from sim.scheduler import Scheduler
 from sim.slo import SLO_PRESETS, Slo
+from sim.slowed import Slowed
 from sim.variant import Budget, Demand, Variant, closed_budget, open_budget
 from sim.workload import Workload
 from workloads.arrivals import COUNTED, Load, parse_load
@@ -150,9 +151,12 @@ def usual_host(card: Gpu) -> str:
     return "server-ddr5" if card.pcie_gbs > PCIE5_GBS else "server-ddr4"
 
 
-def default_weights(engine_id: str) -> str:
-    """The weight format that an engine's users run when they ask for none."""
-    return str(getattr(engine(engine_id), "DEFAULT_WEIGHTS", "bf16"))
+def default_weights(engine_id: str, model: Model | None = None) -> str:
+    """The format that a model is published in where the engine can load it, else what its users run."""
+    usual = getattr(engine(engine_id), "DEFAULT_WEIGHTS", None)
+    if model and model.native_weights and (usual is None or catalog.is_gguf(model, model.native_weights)):
+        return model.native_weights
+    return str(usual or "bf16")
 
 
 def machine(variant: Variant) -> tuple[Gpu, Host, Model]:
@@ -163,11 +167,22 @@ def machine(variant: Variant) -> tuple[Gpu, Host, Model]:
     return card, catalog.host(variant.host or usual_host(card)), catalog.model(variant.model)
 
 
+def cards() -> list[Gpu]:
+    """Every card of the catalogue."""
+    return [catalog.gpu(name) for name in catalog.names("gpu")]
+
+
+def hosts() -> list[Host]:
+    """Every machine of the catalogue."""
+    return [catalog.host(name) for name in catalog.names("host")]
+
+
 def deploy(variant: Variant) -> Deployment:
     """Put the variant's engine on its machine; raises DoesNotFit, NotSupported or UsageError."""
     card, host, model = machine(variant)
-    weights = variant.weights or default_weights(variant.engine)
-    options = {**variant.options, "weights": weights, "weight_bits": catalog.weight_bits(model, weights)}
+    weights = variant.weights or default_weights(variant.engine, model)
+    bits = catalog.weight_bits(model, weights, variant.engine)
+    options = {**variant.options, "weights": weights, "weight_bits": bits}
     if variant.version is not None:
         options["version"] = variant.version
     if variant.kv_type is not None:
@@ -219,8 +234,24 @@ def _cache_for(kind: type[Any], deployment: Deployment) -> Callable[[], KVCache]
     return deployment.cache
 
 
-def step_cost(variant: Variant, deployment: Deployment) -> StepCost:
-    """What the deployment's steps cost: from a table of measured times, or from the data sheet."""
+def step_cost(variant: Variant, deployment: Deployment, factor: float = 1.0) -> StepCost:
+    """What the deployment's steps cost, times a factor: from a table of measured times, or from the data sheet."""
+    cost = _step_cost(variant, deployment)
+    return cost if factor == 1.0 else Slowed(cost, factor)
+
+
+def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
+    """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
+    from calibration import profile
+
+    known = getattr(profile.load(PROFILE), "band", None)
+    if known is None or variant.step_table is not None:
+        return 1.0, 1.0
+    low, high = known(step_cost(variant, deployment).trust, "step")
+    return float(low), float(high)
+
+
+def _step_cost(variant: Variant, deployment: Deployment) -> StepCost:
     if variant.step_table is not None:
         from calibration.steptable import load
         from calibration.tablecost import TableCost
@@ -305,12 +336,14 @@ def traffic(demand: Demand) -> Traffic:
     return Traffic(demand, prompt, output, parse_think(demand.think))
 
 
-def scenario(variant: Variant, deployment: Deployment, traffic: Traffic, users: int | None, seed: int) -> Scenario:
-    """One run, complete."""
+def scenario(
+    variant: Variant, deployment: Deployment, traffic: Traffic, users: int | None, seed: int, factor: float = 1.0
+) -> Scenario:
+    """One run, complete; its steps take `factor` times as long as they are thought to."""
     demand = traffic.demand
     return Scenario(
         deployment,
-        step_cost(variant, deployment),
+        step_cost(variant, deployment, factor),
         traffic.workload(users),
         router(variant.router),
         variant.replicas,

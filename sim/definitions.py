@@ -100,6 +100,24 @@ METRIC_DEFINITIONS = {
         _WINDOW,
     ),
     "preemptions": Definition("times a running request had to give way and be recomputed", _BY_REQUEST, _MEASURED),
+    "judgement": Definition(
+        "pass when the 95% lower end of the attainment reaches the target, fail when its 95% upper end does not, "
+        "else undecided; the interval is Student's over the batch means",
+        "five consecutive batches of each seed, each counts once",
+        _MEASURED,
+    ),
+    "binding": Definition(
+        "the limit that takes the most of the latency nearest to its bound; none while that one is below half of it. "
+        "TTFT: of the slowest 5%, by what they waited for at each instant. TPOT: of the average token",
+        "by time",
+        _WINDOW,
+    ),
+    "status": Definition(
+        "unstable when an open-loop server answers less than 90% of what arrives, or when what stays of the arrivals "
+        "is at least 2% and its 95% lower end is above 0",
+        "five consecutive parts of the window of each seed, each counts once",
+        _WINDOW,
+    ),
     "low_high": Definition(
         "the lowest and the highest seed, not a confidence interval; between them counts are summed over the seeds "
         "and everything else is averaged",

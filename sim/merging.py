@@ -37,6 +37,8 @@ def _each(values: Sequence[Any], combine: Callable[[list[Any]], Any]) -> Any:
         names = [field.name for field in fields(example)]
         parts = {name: _each([getattr(value, name) for value in present], combine) for name in names}
         return type(example)(**parts)  # type: ignore[misc]
+    if isinstance(example, tuple):
+        return tuple(item for value in present for item in value)
     if isinstance(example, dict):
         return {key: _each([value[key] for value in present], combine) for key in example}
     return combine(present)

@@ -1,18 +1,21 @@
 """What a run amounts to: every number that is reported, as a pure function of what happened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.blame import Blame, blame
 from sim.clock import PS_PER_MS, PS_PER_S
 from sim.journal import ENDS, Columns
-from sim.latency import answered_rows, latencies, ttft_parts
+from sim.judging import batches
+from sim.latency import Latencies, answered_rows, latencies, ttft_parts
 from sim.occupancy import KvShares, Level, kv_shares, running, waiting
 from sim.percentiles import Stats, stats_of
 from sim.request import End
 from sim.scenario import Result
 from sim.slo import Slo, breaches, meets
+from sim.stability import pile_up
 from sim.token_gaps import token_gaps
 from sim.window import Window, emitted_tokens, measured_rows, measured_window
 
@@ -78,6 +81,9 @@ class PointMetrics:
     waiting: Level
     kv: KvShares | None
     preemptions: int
+    batches: tuple[float, ...] = ()  # the attainment of consecutive requests, in a few equal batches
+    blame: Blame = field(default_factory=Blame)
+    pile_up: tuple[float, ...] = ()  # shares of the arrivals that stay, in consecutive parts of the window
 
     @property
     def thin(self) -> tuple[str, ...]:
@@ -118,7 +124,15 @@ def summarise(result: Result, slo: Slo) -> PointMetrics:
         waiting=waiting(result.requests, window),
         kv=kv_shares(result.replicas, window),
         preemptions=int(log["preemptions"].sum()),
+        batches=batches(_marks(slo, measured, unanswered)),
+        blame=blame(result, rows, window),
+        pile_up=pile_up(result.requests, window),
     )
+
+
+def _marks(slo: Slo, measured: Latencies, unanswered: int) -> NDArray[np.bool_]:
+    """Which requests kept the SLO; who got no answer stands at the end."""
+    return np.concatenate((meets(slo, measured), np.zeros(unanswered, np.bool_)))
 
 
 def _rate(count: int, window: Window) -> float:

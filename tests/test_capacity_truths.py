@@ -18,6 +18,7 @@ from sim.capacity import Bracket, bracket, next_users, passes
 from sim.engine import Deployment
 from sim.errors import DoesNotFit
 from sim.hardware import GIB
+from sim.judging import Judgement
 from sim.latency import Latencies, latencies
 from sim.scenario import Scenario
 from sim.simulate import simulate
@@ -125,12 +126,15 @@ def test_an_extended_search_leaves_a_bracket_that_was_closed(passing: frozenset[
 def test_the_bracket_does_not_move_when_the_sweep_is_extended(engine: str) -> None:
     loads, slo = loads_of(engine), Slo(ttft_s=0.3)
 
+    def judged(shares: list[float]) -> Judgement:
+        return Judgement.PASS if passes([*shares]) else Judgement.FAIL
+
     def swept(grid: str) -> Bracket:
         plan = Plan(
             (engine,), parse_users(grid), SEEDS, lambda _, users, seed: loads.scenario(users, seed), refine=True
         )
         runner = Runner(lambda result: float(meets(slo, latencies(result).of(measured_rows(result))).mean()))
-        found = sweep(plan, runner, lambda shares: passes([*shares])).of(engine)
+        found = sweep(plan, runner, judged).of(engine)
         return bracket({users: passes([*shares]) for users, shares in found.items()})
 
     short, long = swept("1..32"), swept("1..64")

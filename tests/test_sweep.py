@@ -6,13 +6,24 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim import compose
-from sim.capacity import Bracket, bracket, next_users, passes, roundest_between
+from sim.capacity import (
+    Bracket,
+    bracket,
+    judged_bracket,
+    next_loads,
+    next_users,
+    passes,
+    roundest_between,
+    search,
+)
 from sim.errors import UsageError
+from sim.judging import Judgement, batches, interval
 from sim.merging import merge
 from sim.metrics import PointMetrics, summarise
 from sim.request import End
@@ -91,6 +102,101 @@ def test_a_load_passes_by_the_mean_of_its_seeds_and_no_answer_counts_as_none_ser
     assert not passes([1.0, None])
 
 
+# -- pass, fail and undecided
+
+shares = st.floats(0, 1)
+judgements = st.sampled_from(Judgement)
+
+
+@given(st.lists(st.tuples(shares, shares), min_size=1, max_size=20))
+def test_relaxing_an_slo_moves_no_judgement_downwards(pairs: list[tuple[float, float]]) -> None:
+    """However much the batches scatter more than before."""
+    strict = interval(tuple(share for share, _ in pairs))
+    loose = interval(tuple(share + (1 - share) * more for share, more in pairs))
+    assert loose.low >= strict.low - 1e-9
+    assert loose.high >= strict.high - 1e-9
+
+
+@given(st.lists(shares, min_size=1, max_size=20))
+def test_the_interval_holds_the_mean(batched: list[float]) -> None:
+    found = interval(tuple(batched))
+    assert found.low - 1e-9 <= sum(batched) / len(batched) <= found.high + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("batched", "said"),
+    [
+        ((1.0,) * 5, Judgement.PASS),
+        ((0.95,) * 5, Judgement.PASS),
+        ((0.94,) * 5, Judgement.FAIL),
+        ((1.0, 0.9, 1.0, 0.9, 0.96), Judgement.UNDECIDED),
+        ((1.0, 0.99, 1.0, 0.98, 1.0), Judgement.PASS),
+        ((), Judgement.FAIL),
+    ],
+)
+def test_a_load_is_judged_by_where_its_interval_lies(batched: tuple[float, ...], said: Judgement) -> None:
+    assert interval(batched).judge() is said
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_batches_cover_every_request_once(marks: list[bool]) -> None:
+    found = batches(np.array(marks, np.bool_))
+    assert len(found) == min(5, len(marks))
+    if len(marks) % 5 == 0 and marks:
+        assert sum(found) / 5 == pytest.approx(sum(marks) / len(marks))
+
+
+@given(st.dictionaries(st.integers(1, 64), judgements, min_size=1, max_size=10))
+def test_undecided_loads_lie_within_the_bracket_and_never_at_its_ends(found: dict[int, Judgement]) -> None:
+    ends = judged_bracket(found)
+    assert all(found[users] is Judgement.PASS for users in found if users <= ends.passing)
+    assert ends.failing is None or found[ends.failing] is Judgement.FAIL
+
+
+@given(st.integers(1, 120), st.integers(0, 20), st.integers(7, 9))
+def test_a_longer_sweep_does_not_move_a_bracket_with_undecided_loads(sure: int, unsure: int, doublings: int) -> None:
+    def judge_at(users: int) -> Judgement:
+        if users <= sure:
+            return Judgement.PASS
+        return Judgement.UNDECIDED if users <= sure + unsure else Judgement.FAIL
+
+    def found(grid: str) -> Bracket:
+        seen = {users: judge_at(users) for users in parse_users(grid)}
+        while wanted := [users for users in next_loads(seen) if users not in seen]:
+            seen |= {users: judge_at(users) for users in wanted}
+        return judged_bracket(seen)
+
+    short = found("1..128")
+    if short.failing is not None:
+        assert found(f"1..{2**doublings}") == short
+        assert short.passing <= sure
+        assert short.failing > sure + unsure
+        assert short.failing - short.passing <= unsure + 2 * max(1, 0.08 * short.failing)
+
+
+@given(st.integers(0, 300), st.integers(0, 100), st.integers(1, 60))
+def test_a_search_around_a_known_bracket_finds_the_capacity_wherever_it_is(
+    capacity: int, passing: int, width: int
+) -> None:
+    tried: list[int] = []
+
+    def carries(users: int) -> bool:
+        tried.append(users)
+        return users <= capacity
+
+    found = search(carries, Bracket(passing, passing + width), 4096)
+    assert found.passing <= capacity
+    assert found.failing is not None
+    assert capacity < found.failing
+    assert found.narrow
+    assert len(tried) == len(set(tried))
+
+
+def test_a_search_stops_at_the_most_users_it_may_try() -> None:
+    assert search(lambda _: True, Bracket(10, 12), 100) == Bracket(100, None)
+    assert search(lambda _: False, Bracket(10, 12), 100) == Bracket(0, 1)
+
+
 # -- running
 
 
@@ -103,7 +209,7 @@ def run_all(processes: int) -> list[tuple[Key, PointMetrics]]:
 
 def test_several_processes_give_the_same_results_in_the_order_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = run_all(1)
-    monkeypatch.setattr("sim.sweep.WORTH_PROCESSES", 0)
+    monkeypatch.setattr("sim.runner.WORTH_PROCESSES", 0)
     assert run_all(2) == alone
     assert [key.users for key, _ in alone] == [1, 1, 40, 40, 2, 2]
 
@@ -111,26 +217,26 @@ def test_several_processes_give_the_same_results_in_the_order_asked(monkeypatch:
 def test_a_sweep_refines_until_the_bracket_is_narrow() -> None:
     plan = Plan(("vllm",), parse_users("1..64"), (0,), scenarios({"max_num_seqs": 4}), refine=True)
     strict = partial(summarise, slo=compose.slo("ttft=60ms"))
-    findings = sweep(plan, Runner(strict), kept)
-    found = bracket({users: kept(seeds) for users, seeds in findings.of("vllm").items()})
+    findings = sweep(plan, Runner(strict), judged)
+    found = judged_bracket({users: judged(seeds) for users, seeds in findings.of("vllm").items()})
     assert set(plan.users) < set(findings.of("vllm"))
     assert found.narrow
     assert 4 <= found.passing < 32
 
 
-def kept(seeds: list[PointMetrics]) -> bool:
-    return passes([point.attainment for point in seeds])
+def judged(seeds: list[PointMetrics]) -> Judgement:
+    return interval(tuple(share for point in seeds for share in point.batches)).judge()
 
 
 def test_a_listed_sweep_visits_what_is_listed_and_no_more() -> None:
     plan = Plan(("vllm",), (1, 8, 64), (0,), scenarios({"max_num_seqs": 4}), refine=False)
-    assert list(sweep(plan, Runner(MEASURE), kept).of("vllm")) == [1, 8, 64]
+    assert list(sweep(plan, Runner(MEASURE), judged).of("vllm")) == [1, 8, 64]
 
 
 def test_progress_counts_every_run_and_never_more_than_are_planned() -> None:
     steps: list[Progress] = []
     plan = Plan(("vllm",), (1, 2), (0, 1, 2), scenarios(), refine=False)
-    sweep(plan, Runner(MEASURE, report=steps.append), kept)
+    sweep(plan, Runner(MEASURE, report=steps.append), judged)
     assert [(step.done, step.planned) for step in steps] == [(done, 6) for done in range(1, 7)]
     assert steps[-1].doing == Key("vllm", 2)
 
@@ -142,7 +248,7 @@ def test_an_interrupted_sweep_keeps_exactly_the_points_with_all_their_seeds(stop
             raise KeyboardInterrupt
 
     plan = Plan(("vllm",), (1, 2, 3), (0, 1), scenarios(), refine=False)
-    findings: Findings[PointMetrics] = sweep(plan, Runner(MEASURE, report=interrupt), kept)
+    findings: Findings[PointMetrics] = sweep(plan, Runner(MEASURE, report=interrupt), judged)
     assert findings.interrupted
     assert list(findings.of("vllm")) == [1, 2, 3][: (stop - 1) // 2]
     assert all(len(seeds) == 2 for seeds in findings.points.values())

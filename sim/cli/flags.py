@@ -43,6 +43,9 @@ class Flags:
     output: tuple[str, ...]
     quiet: bool
     dry_run: bool
+    resume: bool
+    fail_if: tuple[str, ...]
+    explain: bool
     engine_options: EngineOptions
 
 
@@ -82,6 +85,9 @@ def shared(users: str, seeds: int) -> Callable[[Command], Command]:
         click.option(
             "-o", "--output", multiple=True, metavar="FORMAT[=PATH]", help="table, json, jsonl, csv, md, html."
         ),
+        click.option("--resume", is_flag=True, help="Go on where a sweep with the same output was cut off."),
+        click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit 99: capacity<50, ttft_p99>1s, slo."),
+        click.option("--explain/--no-explain", default=True, help="Prove each cause by moving its knob."),
         click.option("--quiet", is_flag=True, help="No progress and no warnings on stderr."),
         click.option("--dry-run", is_flag=True, help="Say what would be run and what fits, and stop."),
     ]

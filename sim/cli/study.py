@@ -6,16 +6,17 @@ from functools import partial
 from typing import Any
 
 from sim import compose
-from sim.capacity import passes
 from sim.cli.flags import Flags
 from sim.cli.tuning import with_tuned
 from sim.cli.variants import Prepared, asked_variants, prepare
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, UsageError
+from sim.judging import Judgement, interval
 from sim.metrics import PointMetrics, summarise
+from sim.runner import Memory, Progress, Runner, cores
 from sim.scenario import Scenario
 from sim.slo import Slo
-from sim.sweep import Plan, Progress, Runner, cores
+from sim.sweep import Plan
 from sim.variant import Demand
 from workloads.units import UserGrid, parse_duration, parse_user_grid
 
@@ -53,9 +54,11 @@ class Study:
         assert row.deployment is not None
         return compose.scenario(row.variant, row.deployment, self.traffic, users, seed)
 
-    def runner(self, report: Callable[[Progress], None]) -> Runner[PointMetrics]:
+    def runner(
+        self, report: Callable[[Progress], None], memory: Memory[PointMetrics] | None = None
+    ) -> Runner[PointMetrics]:
         """What runs it on as many processes as asked."""
-        return Runner(partial(summarise, slo=self.slo), self.flags.jobs or cores(), report)
+        return Runner(partial(summarise, slo=self.slo), self.flags.jobs or cores(), report, memory)
 
     def require_one(self) -> None:
         """Raise when no variant can be run at all, with how much is missing for the one that comes nearest."""
@@ -91,13 +94,13 @@ def study(flags: Flags) -> Study:
     slo = compose.slo(flags.slo)
     rows = prepare(flags)
     if not flags.engine:
-        rows = with_tuned(rows, traffic, slo, range(flags.seed, flags.seed + flags.seeds))
+        rows = with_tuned(rows, traffic, slo, [flags.seed])
     return Study(flags, tuple(rows), traffic, grid, slo)
 
 
-def mean_passes(seeds: list[PointMetrics]) -> bool:
+def judge(seeds: list[PointMetrics]) -> Judgement:
     """Whether a point keeps the SLO."""
-    return passes([point.attainment for point in seeds])
+    return interval(tuple(share for point in seeds for share in point.batches)).judge()
 
 
 def scenario_table(study: Study) -> dict[str, Any]:

@@ -26,25 +26,24 @@ def command(**flags: Any) -> int:
 
 def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
-    from sim.cli import outputs, plan, results, terminal
-    from sim.cli.study import mean_passes, study
-    from sim.sweep import Findings, sweep
+    from sim.cli import failing, outputs, plan, searching, terminal
+    from sim.cli.study import study
 
     asked = read(flags)
     places = outputs.parse_outputs(asked.output)
     resolved = study(asked)
+    conditions = failing.parse_conditions(asked.fail_if, refines=resolved.plan.refine)
     if asked.dry_run:
         click.echo(plan.describe(resolved), nl=False)
         resolved.require_one()
         return 0
-    findings: Findings[Any] = Findings()
-    if resolved.plan.variants:
-        with terminal.progress(quiet=asked.quiet) as report:
-            findings = sweep(resolved.plan, resolved.runner(report), mean_passes)
-    found = results.document(resolved, findings)
+    with searching.kept(resolved, places) as memory, terminal.progress(quiet=asked.quiet) as screen:
+        found, interrupted = searching.search(resolved, screen, memory)
     terminal.warn(found.warnings, quiet=asked.quiet)
     outputs.write(found, places)
     if details is not None and outputs.Output("table", None) in places:
         click.echo(details(resolved, found), nl=False)
     resolved.require_one()
-    return INTERRUPTED if findings.interrupted else 0
+    if interrupted:
+        return INTERRUPTED
+    return failing.exit_code(found, conditions)

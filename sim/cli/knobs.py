@@ -1,0 +1,191 @@
+"""The knob of every limit: what one would type to move it, as a variant with that one thing changed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sim import compose
+from sim.cause import Bound, Limit
+from sim.cli.tuning import TUNABLE
+from sim.engine import Deployment
+from sim.errors import SimctlError
+from sim.variant import Variant
+
+FEW_SLOTS = 4
+BUDGET_FACTOR = 4
+CLEARLY_FASTER = 1.25
+GENEROUS_UTILIZATION = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change in the words of the command line, and the variant that it makes."""
+
+    change: str
+    variant: Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a knob may look at: the variant as it runs, the bound that broke, and the context that requests need."""
+
+    variant: Variant
+    deployment: Deployment
+    bound: Bound
+    longest_tokens: int
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """The value that an engine option has."""
+        return self.deployment.options.get(name, default)
+
+    def set(self, **options: Any) -> Move:
+        """Engine options moved."""
+        words = " ".join(_words(name, value) for name, value in options.items())
+        return Move(words, replace(self.variant, options={**self.variant.options, **options}))
+
+    @property
+    def lane(self) -> int:
+        """The context of a slot that is long enough, and no longer than it is now."""
+        return min(self.deployment.memory.context, 1 << (self.longest_tokens - 1).bit_length())
+
+
+def _words(name: str, value: Any) -> str:
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {value}"
+
+
+def moves(place: Place, limit: Limit) -> Iterator[Move]:
+    """The ways to move a limit, the nearest at hand first; those that cannot be deployed are left out."""
+    for move in KNOBS[limit](place):
+        try:
+            deployment = compose.deploy(move.variant)
+        except SimctlError:
+            continue
+        if limit == "spill" or deployment.memory.layers_on_host <= place.deployment.memory.layers_on_host:
+            yield move
+
+
+# -- the knobs
+
+
+def _seq_slots(place: Place) -> Iterator[Move]:
+    engine, slots = place.variant.engine, place.deployment.memory.slots
+    if engine == "vllm":
+        name = "max_num_active_seqs" if place.option("max_num_active_seqs") else "max_num_seqs"
+        seats = 2 * place.option(name)
+        more = {"max_num_seqs": max(seats, place.option("max_num_seqs"))} | {name: seats}
+        tokens = place.option("max_num_batched_tokens")
+        yield place.set(**more, **({"max_num_batched_tokens": seats} if tokens < seats else {}))
+    elif engine in TUNABLE and slots:
+        for more_slots in _more(slots):
+            yield place.set(**TUNABLE[engine].settings(more_slots, place.lane))
+
+
+def _more(slots: int) -> list[int]:
+    """Four where there are fewer, else twice as many; then fewer, for they may not fit."""
+    return sorted({max(FEW_SLOTS, 2 * slots), slots + (slots + 1) // 2, slots + 1}, reverse=True)
+
+
+def _kv_blocks(place: Place) -> Iterator[Move]:
+    options, variant = place.variant.options, place.variant
+    for name in ("num_gpu_blocks", "num_gpu_blocks_override", "kv_cache_memory_bytes", "ctx_size", "num_ctx"):
+        if name in options:
+            yield place.set(**{name: 2 * int(options[name])})
+    if variant.engine == "vllm":
+        if float(place.option("gpu_memory_utilization")) < GENEROUS_UTILIZATION:
+            yield place.set(gpu_memory_utilization=GENEROUS_UTILIZATION)
+        if place.deployment.traits.kv_bytes_per_element > 1:
+            yield Move("--kv-type fp8", replace(variant, kv_type="fp8"))
+    elif place.deployment.traits.kv_bytes_per_element > KV_BYTES_Q8:
+        yield Move("--kv-type q8_0", replace(variant, kv_type="q8_0"))
+    yield Move(f"--gpus {2 * variant.gpus}", replace(variant, gpus=2 * variant.gpus))
+
+
+KV_BYTES_Q8 = 1.1
+
+
+def _prefill_budget(place: Place) -> Iterator[Move]:
+    """A larger budget lets prompts in sooner; a smaller one keeps them from holding up tokens."""
+    names = {"vllm": ("max_num_batched_tokens",), "ollama": ("num_batch",), "llama_cpp": ("batch_size", "ubatch_size")}
+    larger = place.bound not in ("tpot", "stall")
+    budgets = {name: int(place.option(name)) for name in names.get(place.variant.engine, ()) if place.option(name)}
+    if budgets and place.variant.scheduler is None:
+        seats = place.option("max_num_seqs", 1)
+        yield place.set(
+            **{
+                name: value * BUDGET_FACTOR if larger else max(seats, value // BUDGET_FACTOR)
+                for name, value in budgets.items()
+            }
+        )
+    yield from _card(place, "fp16_tflops")
+
+
+def _decode_rate(place: Place) -> Iterator[Move]:
+    yield from _card(place, "bandwidth_gbs")
+
+
+def _card(place: Place, rate: str) -> Iterator[Move]:
+    """The next card of the maker with no less memory that is clearly faster."""
+    card = compose.machine(place.variant)[0]
+    wanted = CLEARLY_FASTER * getattr(card, rate)
+    better = [
+        other
+        for other in compose.cards()
+        if other.vendor == card.vendor and other.memory_bytes >= card.memory_bytes and getattr(other, rate) >= wanted
+    ]
+    if better:
+        best = min(better, key=lambda other: (other.memory_class != card.memory_class, getattr(other, rate), other.id))
+        yield Move(f"--gpu {best.id}", replace(place.variant, gpu=best.id, vram_bytes=None))
+
+
+def _spill(place: Place) -> Iterator[Move]:
+    """A shorter context, fewer slots, smaller weights: the first that brings every layer back to the GPU."""
+    for move in _smaller(place):
+        try:
+            if compose.deploy(move.variant).memory.layers_on_host == 0:
+                yield move
+        except SimctlError:
+            continue
+
+
+def _smaller(place: Place) -> Iterator[Move]:
+    settings, slots = TUNABLE.get(place.variant.engine), place.deployment.memory.slots or 1
+    for name in ("num_gpu", "n_gpu_layers"):
+        if name in place.variant.options:
+            yield place.set(**{name: 999})
+    if settings is not None:
+        fewer = [slots >> halvings for halvings in range(slots.bit_length())]
+        for lane in dict.fromkeys((place.deployment.memory.context, place.lane)):
+            for count in fewer:
+                yield place.set(**settings.settings(count, lane))
+    for weights in ("q8_0", "q4_k_m"):
+        yield Move(f"--weights {weights}", replace(place.variant, weights=weights))
+
+
+def _host_overhead(place: Place) -> Iterator[Move]:
+    if place.option("async_scheduling") is False:
+        yield place.set(async_scheduling=True)
+    host = compose.machine(place.variant)[1]
+    faster = [other for other in compose.hosts() if other.single_thread > host.single_thread]
+    if faster:
+        best = max(faster, key=lambda other: (other.single_thread, other.id))
+        yield Move(f"--host {best.id}", replace(place.variant, host=best.id))
+
+
+def _queue(place: Place) -> Iterator[Move]:
+    bound = place.option("max_queue")
+    if bound is not None:
+        yield place.set(max_queue=max(FEW_SLOTS, BUDGET_FACTOR * bound))
+    replicas = 2 * place.variant.replicas
+    yield Move(f"--replicas {replicas}", replace(place.variant, replicas=replicas))
+
+
+KNOBS: dict[Limit, Callable[[Place], Iterator[Move]]] = {
+    "kv_blocks": _kv_blocks,
+    "seq_slots": _seq_slots,
+    "prefill_budget": _prefill_budget,
+    "decode_rate": _decode_rate,
+    "spill": _spill,
+    "host_overhead": _host_overhead,
+    "queue": _queue,
+}

@@ -1,0 +1,75 @@
+"""What the numbers are worth, and what to do about them: warnings and advice, each a fact, a number, words to type."""
+
+from collections.abc import Iterator, Mapping
+
+from sim.capacity import Bracket
+from sim.cli.explained import Explanation
+from sim.cli.study import Study, judge
+from sim.cli.variants import Prepared
+from sim.judging import Judgement
+from sim.metrics import PointMetrics
+from sim.sweep import Findings
+
+CAREFUL, USUAL = 0.7, 0.8  # shares of the capacity that planners keep to
+MORE_SEEDS = 10
+
+# What tells most about a deployment in ten minutes: one stream and a full batch of plain requests.
+BENCHES = {
+    "vllm": "`vllm bench serve --dataset-name random --random-input-len 512 --random-output-len 256 "
+    "--max-concurrency {users} --num-prompts {prompts} --save-result`",
+    "llama_cpp": "`llama-batched-bench -m MODEL.gguf -c 16384 -npp 512 -ntg 128 -npl 1,2,4,8`",
+    "ollama": "`ollama run MODEL --verbose` with a prompt of a page or two",
+}
+
+
+def warnings(study: Study, findings: Findings[PointMetrics], told: Mapping[str, Explanation]) -> Iterator[str]:
+    """Facts that change what the numbers are worth."""
+    if findings.interrupted:
+        yield "interrupted: only the points that were complete are here"
+    for row in study.rows:
+        yield from _of_deployment(row)
+    for key, seeds in findings.points.items():
+        if unanswered := sum(point.unanswered for point in seeds):
+            yield f"{key.variant} at {key.users or study.flags.load}: {unanswered} requests never got an answer"
+    for row in study.rows:
+        if row.variant.id in told and study.plan.refine:
+            yield from _of_bracket(row, findings, told[row.variant.id].bracket)
+
+
+def _of_deployment(row: Prepared) -> Iterator[str]:
+    if row.deployment is None:
+        return
+    yield from (f"{row.variant.id}: {warning}" for warning in row.deployment.warnings)
+    if row.deployment.scheduler.clairvoyant:
+        yield f"{row.variant.id}: its scheduler reads the true output length, which no real engine knows"
+
+
+def _of_bracket(row: Prepared, findings: Findings[PointMetrics], found: Bracket) -> Iterator[str]:
+    points, variant = findings.of(row.variant.id), row.variant.id
+    open_ones = [users for users, seeds in points.items() if judge(seeds) is Judgement.UNDECIDED]
+    if open_ones and found.failing is not None:
+        loads = ", ".join(map(str, open_ones))
+        yield f"{variant}: {len(open_ones)} loads ({loads}) are too close to call: --seeds {MORE_SEEDS} tells more"
+    if found.failing is None and points:
+        yield f"{variant}: up to {max(points)} users nothing breaks: --users 1..{8 * max(points)} looks further"
+
+
+def advice(study: Study, told: Mapping[str, Explanation], trust: Mapping[str, str | None]) -> Iterator[str]:
+    """How much of a capacity to use, and what to measure."""
+    rows = [row for row in study.rows if row.variant.id in told and told[row.variant.id].bracket.failing is not None]
+    for row in rows:
+        capacity = told[row.variant.id].bracket.passing
+        if capacity > 1:
+            careful, usual = (max(1, int(share * capacity)) for share in (CAREFUL, USUAL))
+            span = f"{careful} to {usual}" if careful < usual else f"{usual}"
+            yield f"{row.variant.id}: plan for {span} at once, 70 to 80% of its capacity: the rest is for busy minutes"
+    engines = {row.variant.engine: row for row in rows if trust.get(row.variant.id) != "measured"}
+    for engine, row in engines.items():
+        bench = BENCHES.get(engine)
+        if bench is not None:
+            users = max(1, told[row.variant.id].bracket.passing)
+            words = bench.format(users=users, prompts=max(100, 4 * users))
+            yield (
+                f"{engine}: its step times are {trust[row.variant.id]}; ten minutes of {words} and "
+                "`simctl calibrate` on what it prints about halve the band"
+            )

@@ -1,0 +1,86 @@
+"""Searches beside the one that was asked for: with a knob moved, and with step times at the ends of their band."""
+
+from dataclasses import dataclass
+from itertools import islice
+
+from sim import compose
+from sim.capacity import Bracket, passes, search
+from sim.cause import Limit
+from sim.cli.knobs import Place, moves
+from sim.cli.study import Study, judge
+from sim.cli.variants import Prepared
+from sim.judging import Judgement
+from sim.metrics import PointMetrics
+from sim.runner import Key, Run, Runner
+
+MOST_LIMITS = 3  # tried before the likeliest is named without proof
+MOST_MOVES = 2  # of the same limit
+MOST_TIMES = 16  # the first failing load, in search of a new capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What moving a limit did: the change as one types it, and the capacity that it gives."""
+
+    limit: Limit
+    change: str
+    capacity: int
+    gains: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """Repeats the search of one study under changed circumstances, with the same seeds."""
+
+    study: Study
+    runner: Runner[PointMetrics]
+
+    def more(self, row: Prepared, label: str, known: Bracket) -> int:
+        """The capacity of a deployment; that which is known if it carries no more."""
+        assert known.failing is not None
+        if not self._carries(row, label, known.failing):
+            return known.passing
+        return self.capacity(row, label, Bracket(known.failing, 2 * known.failing))
+
+    def capacity(self, row: Prepared, label: str, known: Bracket, factor: float = 1.0) -> int:
+        """The capacity of a deployment, looked for around a known bracket."""
+        most = MOST_TIMES * (known.failing or known.passing or 1)
+        return search(lambda users: self._carries(row, label, users, factor), known, most).passing
+
+    def _carries(self, row: Prepared, label: str, users: int, factor: float = 1.0) -> bool:
+        """Seed after seed, until the load surely passes or fails; by the mean of all where it never does."""
+        assert row.deployment is not None
+        study, seen = self.study, list[PointMetrics]()
+        for seed in study.plan.seeds:
+            scenario = compose.scenario(row.variant, row.deployment, study.traffic, users, seed, factor)
+            seen += [measured for _, measured in self.runner.run([Run(Key(label, users), scenario)])]
+            if (judgement := judge(seen)) is not Judgement.UNDECIDED:
+                return judgement is Judgement.PASS
+        return passes([measured.attainment for measured in seen])
+
+
+def prove(prober: Prober, place: Place, known: Bracket, limits: list[Limit]) -> Proof | None:
+    """The first limit that moving its knob gains something; the likeliest one, unproven, when none does."""
+    unproven: Proof | None = None
+    for limit in limits[:MOST_LIMITS]:
+        for move in islice(moves(place, limit), MOST_MOVES):
+            row = Prepared(move.variant, compose.deploy(move.variant))
+            after = prober.more(row, f"{place.variant.id} {move.change}", known)
+            if after > known.passing:
+                return Proof(limit, move.change, after, gains=True)
+            unproven = unproven or Proof(limit, move.change, after, gains=False)
+    return unproven
+
+
+def band(prober: Prober, row: Prepared, known: Bracket) -> tuple[int, int] | None:
+    """The capacities at the slow and at the fast end of the band of step times; None where nobody knows it."""
+    assert row.deployment is not None
+    if known.failing is None:
+        return None
+    fast, slow = compose.step_band(row.variant, row.deployment)
+    if (fast, slow) == (1.0, 1.0):
+        return None
+    low, high = (
+        prober.capacity(row, f"{row.variant.id} with steps x {factor:.4g}", known, factor) for factor in (slow, fast)
+    )
+    return min(low, known.passing), max(high, known.passing)

@@ -1,0 +1,73 @@
+"""A study carried out: the sweep, each variant's verdict as soon as it is known, then the proofs of the causes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from reports.document import Document
+from reports.wording import verdict
+from sim.cli.explained import Explainer
+from sim.cli.keeping import Kept, beside
+from sim.cli.open_loop import stability_rate
+from sim.cli.outputs import Output
+from sim.cli.results import document
+from sim.cli.study import Study, judge
+from sim.cli.terminal import Screen
+from sim.errors import UsageError
+from sim.metrics import PointMetrics
+from sim.runner import Runner
+from sim.sweep import Findings, sweep
+
+
+@contextmanager
+def kept(study: Study, places: Sequence[Output]) -> Iterator[Kept | None]:
+    """The memory of a sweep that has files to write: what is done lies beside the first of them until all is."""
+    files = [place.path for place in places if place.path is not None and not place.path.is_char_device()]
+    if study.flags.resume and not files:
+        raise UsageError("--resume goes on from the file beside the results: name them, as -o json=results.json")
+    if not files:
+        yield None
+        return
+    memory = beside(files[0], study)
+    if study.flags.resume:
+        memory.resume()
+    yield memory
+
+
+def search(study: Study, screen: Screen, memory: Kept | None) -> tuple[Document, bool]:
+    """Everything that can be found, and whether somebody interrupted it."""
+    runner = study.runner(screen.report, memory)
+    explainer = Explainer(study, runner)
+    stable: dict[str, float | None] = {}
+    findings = sweep(study.plan, runner, judge, lambda variant, so_far: _tell(explainer, screen, variant, so_far))
+    try:
+        if not findings.interrupted and study.flags.explain:
+            _prove(study, explainer, runner, stable)
+    except KeyboardInterrupt:
+        findings.interrupted = True
+    if memory is not None:
+        memory.close(finished=not findings.interrupted)
+        if memory.failure is not None:
+            screen.say(f"simctl: warning: {memory.failure}")
+    return document(study, findings, explainer.found, stable), findings.interrupted
+
+
+def _tell(explainer: Explainer, screen: Screen, variant: str, findings: Findings[PointMetrics]) -> None:
+    """Work out what a variant's loads say, and say so at once where several variants are waited for."""
+    study = explainer.study
+    if not study.by_users:
+        return
+    row = study.row(variant)
+    explainer.explain(row, findings.of(variant))
+    if len(study.plan.variants) > 1:
+        said = document(study, findings, explainer.found, closely=False)
+        (shown,) = (each for each in said.variants if each.id == variant)
+        screen.say(verdict(said, shown))
+
+
+def _prove(study: Study, explainer: Explainer, runner: Runner[PointMetrics], stable: dict[str, float | None]) -> None:
+    """The causes by moving their knobs; of an open loop the rate that it keeps up with."""
+    for row in study.rows:
+        if row.variant.id in explainer.found:
+            explainer.prove(row)
+        elif row.deployment is not None and not study.by_users and study.traffic.load(None).open_loop:
+            stable[row.variant.id] = stability_rate(study, row, runner)

@@ -1,0 +1,71 @@
+"""What a waiting request waited for, instant by instant: a place, memory, somebody's prompt, or the step under way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engine import Deployment
+from sim.journal import Columns
+from sim.scenario import ReplicaRecord
+from sim.window import stride_ends
+
+Integers = NDArray[np.int64]
+Marks = NDArray[np.bool_]
+
+HEAD_PERCENTILE = 95  # who stands first in a queue that memory holds up has a long prompt
+
+
+def seats(deployment: Deployment) -> int | None:
+    """How many requests can be in the batch of a replica at once; None where only memory bounds them."""
+    scheduler = deployment.scheduler
+    named = (getattr(scheduler, name, None) for name in ("max_num_seqs", "max_batch_size"))
+    return next((bound for bound in (deployment.memory.slots, *named) if bound is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Time that passed on one replica up to each instant while something was short; one shortage at a time counts."""
+
+    times: Integers
+    slots: Integers
+    memory: Integers
+    prompts: Integers
+
+    def between(self, name: str, since: Integers, until: Integers) -> NDArray[np.float64]:
+        """How much of that time lies between two instants, for many pairs."""
+        clock = getattr(self, name)
+        passed: NDArray[np.float64] = np.interp(until, self.times, clock) - np.interp(since, self.times, clock)
+        return passed
+
+
+def clocks(log: Columns, record: ReplicaRecord, most: int | None) -> Clocks:
+    """The clocks of a replica, from the requests that it served."""
+    strides, ends = record.strides, stride_ends(record.strides)
+    inside = log["admitted_ps"] >= 0
+    came, went = np.sort(log["admitted_ps"][inside]), np.sort(log["end_ps"][inside])
+    samples = record.usage["time_ps"]
+    times = np.unique(np.concatenate((came, went, samples, strides["start_ps"], ends, np.zeros(1, np.int64))))
+    running = np.searchsorted(came, times, "right") - np.searchsorted(went, times, "right")
+    full = running >= (most or len(came) + 1)
+    short = _short(log, record, times) & ~full
+    stride = np.searchsorted(strides["start_ps"], times, "right") - 1
+    under_way = (stride >= 0) & (ends[stride] > times) if len(ends) else np.zeros(len(times), np.bool_)
+    prompts = under_way & (strides["prompt_tokens"][stride] > 0) if len(ends) else under_way
+    return Clocks(times, *(_clock(times, each) for each in (full, short, prompts & ~full & ~short)))
+
+
+def _short(log: Columns, record: ReplicaRecord, times: Integers) -> Marks:
+    """Instants at which a long prompt would not find room, by the last look at the memory."""
+    if not len(record.usage["time_ps"]) or not len(log["id"]):
+        return np.zeros(len(times), np.bool_)
+    wanted = min(float(np.percentile(log["prompt_tokens"], HEAD_PERCENTILE)), record.capacity_tokens / 2)
+    look = np.searchsorted(record.usage["time_ps"], times, "right") - 1
+    short: Marks = (look >= 0) & (record.usage["free"][look] < wanted)
+    return short
+
+
+def _clock(times: Integers, runs: Marks) -> Integers:
+    passed = np.zeros(len(times), np.int64)
+    np.cumsum(np.diff(times) * runs[:-1], out=passed[1:])
+    return passed
