@@ -13,13 +13,13 @@ NEUTRAL = "#858B93"
 
 # Paul Tol's "bright" scheme.
 BREAKDOWN_COLOURS = {
-    "front_door": "#BBBBBB",
+    "front_door": "#CCBB44",
     "queue": "#EE6677",
     "own_prefill": "#4477AA",
     "others_prefill": "#66CCEE",
     "decode": "#228833",
     "preemption": "#AA3377",
-    "spill": "#CCBB44",
+    "spill": "#BBBBBB",
 }
 MEMORY_COLOURS = {
     "weights": "#4477AA",
@@ -28,7 +28,7 @@ MEMORY_COLOURS = {
     "reserved": "#CCBB44",
     "internal": "#EE6677",
     "external": "#66CCEE",
-    "free": "#BBBBBB",
+    "free": "rgba(133,139,147,0.28)",
 }
 PHASE_COLOURS = {"queue": "#EE6677", "prompt": "#4477AA", "decode": "#228833"}
 RUNNING_COLOUR = "#4477AA"

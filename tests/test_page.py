@@ -114,12 +114,27 @@ def test_latencies_past_the_stability_limit_are_not_told() -> None:
     assert "<td>unstable</td>" in content(document)
 
 
+def test_a_percentile_that_few_samples_stand_behind_is_marked() -> None:
+    few = replace(point("vllm", 1).ttft_ms, samples=300)
+    row = content(results(points=(point("vllm", 1, ttft_ms=few),)))
+    assert ">~600 ms</td>" in row
+    assert ">~450 ms</td>" not in row
+
+
 def test_the_rows_at_the_capacity_and_beyond_are_marked() -> None:
     marked = re.findall(r'<tr class="(\w+)"><th data-field="users" data-value="(\d)"', content(results()))
     assert marked == [("carried", "2"), ("failing", "4"), ("carried", "4"), ("failing", "8")]
 
 
 # -- words
+
+
+def test_an_open_loop_has_a_rate_instead_of_users() -> None:
+    at = replace(point("vllm", 1), users=None, rate=2.5, load="poisson")
+    rate = cliff("vllm", status="none", capacity_users=None, first_failing_users=None, stability_rate=2.5, cliff=None)
+    text = content(results(points=(at,), cliffs=(rate,)))
+    assert '<strong data-field="cliff.stability_rate" data-value="2.5" data-variant="vllm">2.5</strong>' in text
+    assert "requests per second kept up with" in text
 
 
 def test_what_does_not_fit_says_how_much_is_missing() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from reports.document import Cliff, Document, VariantRow
 from reports.figures.canvas import Figure, figure
-from reports.labels import cliff_of, shown
+from reports.labels import by_rate, cliff_of, shown
 from reports.palette import NEUTRAL, styles
 
 
@@ -26,18 +26,26 @@ def draw(document: Document) -> Figure:
         "hoverinfo": "text",
     }
     farthest = max([*carried, *(cliff.high or 0 for cliff in cliffs if cliff)], default=0) or 1
-    x = {"title": {"text": "users at once within the SLO"}, "range": [0, 1.3 * farthest]}
+    unit = "requests per second kept up with" if by_rate(document) else "users at once within the SLO"
+    x = {"title": {"text": unit}, "range": [0, 1.3 * farthest]}
     notes = [_note(row, cliff, edge) for row, cliff, edge in zip(rows, cliffs, carried, strict=True)]
     y = {"autorange": "reversed", "type": "category", "ticklabelstandoff": 6, "showgrid": False}
     shape = {"bargap": 0.35, "height": 70 + 38 * max(len(rows), 2), "showlegend": False}
     return figure([bars], x, y, annotations=notes, meta={"x_end_if_narrow": 1.9 * farthest}, **shape)
 
 
-def _carried(cliff: Cliff | None) -> int:
-    return (cliff.capacity_users or 0) if cliff else 0
+def caption(document: Document) -> str:
+    """What a bar is."""
+    if by_rate(document):
+        return "The largest rate of arrival at which no queue grows without end."
+    return "Streams kept in flight while at least 95% of requests keep the SLO; the whisker is the band."
 
 
-def _band(cliffs: list[Cliff | None], carried: list[int]) -> dict[str, Any]:
+def _carried(cliff: Cliff | None) -> float:
+    return (cliff.capacity_users or cliff.stability_rate or 0) if cliff else 0
+
+
+def _band(cliffs: list[Cliff | None], carried: list[float]) -> dict[str, Any]:
     """How far the capacity may lie above and below."""
     ends = [(c.low, c.high) if c and c.low is not None and c.high is not None else None for c in cliffs]
     above = [max(end[1] - value, 0) if end else 0 for end, value in zip(ends, carried, strict=True)]
@@ -56,20 +64,22 @@ def _summary(row: VariantRow, cliff: Cliff | None) -> str:
         return "does not fit in memory"
     if row.status != "ok":
         return "not supported"
+    if cliff is not None and cliff.stability_rate is not None:
+        return f"<b>{cliff.stability_rate:.3g}</b> per second"
     if cliff is None or cliff.capacity_users is None:
         return "no capacity found"
     more = " and more" if cliff.status == "not_reached" else ""
     return f"<b>{cliff.capacity_users:,}</b>{more}{band_text(cliff)}"
 
 
-def _note(row: VariantRow, cliff: Cliff | None, edge: int) -> dict[str, Any]:
+def _note(row: VariantRow, cliff: Cliff | None, edge: float) -> dict[str, Any]:
     beyond = max(edge, cliff.high or 0) if cliff else 0
     place = {"x": beyond, "y": shown(row.id), "xanchor": "left", "xshift": 8, "showarrow": False}
     return {**place, "text": _summary(row, cliff), "align": "left"}
 
 
 def _hover(row: VariantRow, cliff: Cliff | None) -> str:
-    lines = [f"<b>{shown(row.id)}</b>: {_summary(row, cliff)} users at once" if row.status == "ok" else shown(row.id)]
+    lines = [f"<b>{shown(row.id)}</b>: {_summary(row, cliff)}" if row.status == "ok" else shown(row.id)]
     if cliff and cliff.people:
         lines.append(f"about {cliff.people:,} people")
     if cliff and cliff.first_failing_users:

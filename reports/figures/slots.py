@@ -7,7 +7,7 @@ from reports.closeup import Bar, BarKind, CloseUp
 from reports.figures.canvas import Figure, figure
 from reports.palette import PHASE_COLOURS
 
-REQUESTS_IN_A_ROW = 10
+REQUESTS_IN_A_ROW = 6
 WORDS: dict[BarKind, str] = {"queue": "waits", "prompt": "prompt", "decode": "answer"}
 
 
@@ -62,7 +62,7 @@ def _trace(kind: BarKind, rows: list[tuple[str, Bar]]) -> dict[str, Any]:
         "y": [name for name, _ in rows],
         "base": [bar.start_s for _, bar in rows],
         "x": [bar.end_s - bar.start_s for _, bar in rows],
-        "marker": {"color": PHASE_COLOURS[kind], "line": {"width": 1, "color": "rgba(255,255,255,0.5)"}},
+        "marker": {"color": PHASE_COLOURS[kind], "line": {"width": 1, "color": "rgba(255,255,255,0.35)"}},
         "hovertext": [_told(name, bar) for name, bar in rows],
         "hoverinfo": "text",
     }

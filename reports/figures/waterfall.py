@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from reports.closeup import BarKind, CloseUp, Life
-from reports.figures.canvas import Figure, figure
+from reports.figures.canvas import Axis, Figure, figure
 from reports.figures.slots import WORDS
 from reports.palette import PHASE_COLOURS
 
+REQUESTS_IN_VIEW = 40
 Stretch = tuple[Life, float, float]
 
 
@@ -20,9 +21,22 @@ def draw(closeup: CloseUp) -> Figure:
             phases[kind].append((life, start, end))
     data = [_trace(kind, stretches, lives) for kind, stretches in phases.items() if stretches]
     x = {"title": {"text": "seconds since the start of the run"}}
-    y = {"title": {"text": "requests, first to arrive on top"}, "autorange": "reversed", "showticklabels": False}
-    height = min(max(130 + 11 * len(lives), 260), 640)
-    return figure(data, x, {**y, "showgrid": False}, barmode="overlay", bargap=0.25, height=height)
+    y = {"title": {"text": "requests, first to arrive on top"}, "showticklabels": False, "showgrid": False}
+    x_view, y_view = _in_view(lives)
+    height = 130 + 11 * min(max(len(lives), 12), REQUESTS_IN_VIEW)
+    return figure(data, {**x, **x_view}, {**y, **y_view}, barmode="overlay", bargap=0.25, height=height)
+
+
+def _in_view(lives: Sequence[Life]) -> tuple[Axis, Axis]:
+    """Some requests from the middle, so that each can be told from the next."""
+    if len(lives) <= REQUESTS_IN_VIEW:
+        return {}, {"autorange": "reversed"}
+    first = (len(lives) - REQUESTS_IN_VIEW) // 2
+    seen = lives[first : first + REQUESTS_IN_VIEW]
+    start_s, end_s = seen[0].arrival_s, max(life.end_s for life in seen)
+    margin_s = 0.02 * (end_s - start_s)
+    rows = [first + REQUESTS_IN_VIEW + 0.5, first + 0.5]
+    return {"range": [start_s - margin_s, end_s + margin_s]}, {"range": rows}
 
 
 def _phases(life: Life) -> Iterator[tuple[BarKind, float, float]]:

@@ -6,8 +6,10 @@ from reports.figures import blocks, slots, waterfall
 from reports.markup import Html, element, joined
 from reports.sections.parts import grid, panel, section
 
-ZOOM = "drag to look closer, double-click to see all of it"
-LEAD = "One run of each variant around its cliff, request by request. Engines with slots show who holds them."
+LEAD = (
+    "One run of each variant around its cliff, request by request; engines with slots show who holds them. The middle "
+    "of the run is in view: with a mouse, double-click to see all of it and drag to look closer."
+)
 
 
 def draw(document: Document) -> Html:
@@ -15,16 +17,16 @@ def draw(document: Document) -> Html:
     named = list(enumerate(document.details))
     panels = [_occupancy(document, place, closeup) for place, closeup in named]
     falls = [(place, closeup) for place, closeup in named if closeup.waterfall]
-    return section("closeups", "Around the cliff", LEAD, grid(*filter(None, panels)), _waterfalls(falls))
+    return section("closeups", "Around the cliff", LEAD, grid(*filter(None, panels), kind="tops"), _waterfalls(falls))
 
 
 def _occupancy(document: Document, place: int, closeup: CloseUp) -> Html:
     """Slots where the engine has them, else how full its cache is."""
     title, seed = f"{closeup.variant} at {closeup.users} users", f"seed {closeup.seed}"
     if _has_slots(document, closeup.variant) and closeup.gantt:
-        return panel(f"slots-{place}", title, f"Slots over time, {seed}; {ZOOM}", slots.draw(closeup))
+        return panel(f"slots-{place}", title, f"Slots over time, {seed}", slots.draw(closeup))
     if closeup.occupancy:
-        return panel(f"blocks-{place}", title, f"KV cache over time, {seed}; {ZOOM}", blocks.draw(closeup))
+        return panel(f"blocks-{place}", title, f"KV cache over time, {seed}", blocks.draw(closeup))
     return Html("")
 
 

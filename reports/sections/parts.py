@@ -43,9 +43,9 @@ def quantity(shown: str, value: object, field: str, name: str = "span", **keys: 
     return element(name, shown, data_field=field, data_value=json.dumps(encode(value), allow_nan=False), **marks)
 
 
-def grid(*panels: Html, small: bool = False) -> Html:
-    """Panels side by side as far as there is room."""
-    return element("div", joined(*panels), class_="grid small" if small else "grid") if panels else Html("")
+def grid(*panels: Html, kind: str = "") -> Html:
+    """Panels side by side as far as there is room: `small` ones, or each as high as it needs with `tops`."""
+    return element("div", joined(*panels), class_=f"grid {kind}".rstrip()) if panels else Html("")
 
 
 def swatches(colours: Mapping[str, str], words: Mapping[str, str]) -> Html:

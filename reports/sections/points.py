@@ -11,7 +11,10 @@ from reports.schema import encode
 from reports.sections.parts import quantity, section
 from reports.tables import duration, flat, number, share
 
-LEAD = "Green is the largest load that is carried, red the first that is not."
+LEAD = (
+    "Green is the largest load that is carried, red the first that is not. "
+    "A tilde marks a percentile beyond which fewer than ten samples lie."
+)
 
 Shown = Callable[[Any], str]
 
@@ -104,8 +107,17 @@ def _row(document: Document, variant: str, point: Point) -> Html:
             cells.append(element("td", "unstable"))
         else:
             value = values[column.field]
-            cells.append(quantity(column.shown(value), value, column.field, "td", **keys))
+            thin = "~" if _is_thin(column.field, values) else ""
+            cells.append(quantity(thin + column.shown(value), value, column.field, "td", **keys))
     return element("tr", *cells, class_=_mark(document, variant, point))
+
+
+def _is_thin(field: str, values: dict[str, Any]) -> bool:
+    """Whether fewer than ten samples lie beyond a percentile."""
+    metric, _, percentile = field.rpartition(".p")
+    if not percentile.isdigit() or values[field] is None:
+        return False
+    return bool(values[f"{metric}.samples"] * (100 - int(percentile)) < 1000)
 
 
 def _mark(document: Document, variant: str, point: Point) -> str | None:

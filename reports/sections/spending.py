@@ -28,7 +28,7 @@ def time(document: Document) -> Html:
         "What the wait is made of",
         TIME_LEAD if panels else "",
         _legend(used, BREAKDOWN_WORDS),
-        grid(*panels, small=True),
+        grid(*panels, kind="small"),
     )
 
 
@@ -41,7 +41,7 @@ def space(document: Document) -> Html:
         for place, (row, figure) in enumerate(zip(rows, drawn, strict=True))
     ]
     legend = _legend(_used(MEMORY_COLOURS, drawn), MEMORY_WORDS)
-    return section("memory", "Where the memory goes", MEMORY_LEAD, legend, grid(*panels, small=True))
+    return section("memory", "Where the memory goes", MEMORY_LEAD, legend, grid(*panels, kind="small"))
 
 
 def _used(colours: dict[str, str], figures: list[Figure]) -> dict[str, str]:

@@ -15,7 +15,7 @@ def draw(document: Document) -> Html:
     cards = [_card(document, row, look[row.id]) for row in document.variants]
     bars = Html("")
     if document.cliffs:
-        caption = "Streams kept in flight while at least 95% of requests keep the SLO; the whisker is the band."
+        caption = capacity.caption(document)
         bars = panel("capacity", "What each variant carries", caption, capacity.draw(document), wide=True)
     content = (_headline(document), bars, element("div", joined(*cards), class_="cards") if cards else Html(""))
     return section("verdict", "Verdict", "", *content)
@@ -64,6 +64,11 @@ def _big(row: VariantRow, cliff: Cliff | None) -> Html:
     if row.status != "ok":
         words = "does not fit" if row.status == "does_not_fit" else "not supported"
         return element("p", words, class_="big")
+    if cliff is not None and cliff.stability_rate is not None:
+        rate = quantity(
+            f"{cliff.stability_rate:.3g}", cliff.stability_rate, "cliff.stability_rate", "strong", variant=row.id
+        )
+        return element("p", rate, Html(" <small>requests per second</small>"), class_="big")
     if cliff is None or cliff.capacity_users is None:
         return element("p", "–", class_="big")
     more = "+" if cliff.status == "not_reached" else ""
