@@ -11,14 +11,13 @@ _LENGTH, _FINISHED = End.LENGTH, End.FINISHED  # an enum's members are slow to l
 class Core:
     """Queues and memory. `schedule` and `complete` alternate; a pipelined core schedules once ahead."""
 
-    __slots__ = ("_decide", "_ending", "_in_flight", "_pipelined", "cache", "decoding", "scheduler")
+    __slots__ = ("_ending", "_in_flight", "_pipelined", "cache", "decoding", "scheduler")
 
     def __init__(self, scheduler: Scheduler, cache: KVCache) -> None:
         scheduler.bind(cache)
         self.scheduler = scheduler
         self.cache = cache
         self.decoding = scheduler.decoding
-        self._decide = scheduler.schedule
         self._pipelined = scheduler.pipelined
         self._in_flight = False
         self._ending: list[Request] = []  # have their last token, seen by the scheduler one step late
@@ -40,7 +39,7 @@ class Core:
         """Decide the next step."""
         if self._in_flight and self.decoding.ends_at <= self.decoding.clock:
             self._see_predictable_ends()
-        batch = self._decide()
+        batch = self.scheduler.schedule()
         if batch is not None and self._pipelined:
             self._in_flight = True
             if self._ending:
@@ -48,10 +47,6 @@ class Core:
                 for request in self._ending:
                     batch.wasted += request.lockstep
         return batch
-
-    def repeat(self, steps: int) -> None:
-        """The batch decided last ran `steps` times more than once."""
-        self.scheduler.repeat(steps)
 
     def complete(self, batch: Batch, last: bool = True) -> list[Request]:
         """The results of the batch are known: the requests that end with it.

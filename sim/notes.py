@@ -32,12 +32,16 @@ class Notes:
                 request.prefill_mark, request.decode_mark = self.prefill_ps, self.decode_ps
             else:
                 self._interruption(request, now, 1)
+        if batch.preempted or batch.paused:
+            self._steps_out(batch, now)
+        self.journal.note_decision(now, core, batch)
+
+    def _steps_out(self, batch: Batch, now: int) -> None:
         for request in batch.preempted:
             self._interruption(request, now, -1)
         for request in (*batch.preempted, *batch.paused):
             if request.last_token_ps < 0:  # else it was interrupted again before its next token
                 request.last_token_ps = now
-        self.journal.note_decision(now, core, batch)
 
     def _interruption(self, request: Request, now: int, sign: int) -> None:
         """What passes while a request is out of the batch is neither its prompt time nor its decode time."""

@@ -164,8 +164,9 @@ class Replica:
             self._note_decision(batch)
 
     def _note_decision(self, batch: Batch) -> None:
-        for request in (*batch.failed, *batch.rejected):
-            self._leave(request)
+        if batch.failed or batch.rejected:
+            for request in (*batch.failed, *batch.rejected):
+                self._leave(request)
         self.notes.decision(self.env._now, self.core, batch)
 
     def _finish(self) -> None:
@@ -173,7 +174,7 @@ class Replica:
         batch, core, steps = self._batch, self.core, self._steps
         assert batch is not None
         if steps > 1:
-            core.repeat(steps - 1)
+            core.scheduler.repeat(steps - 1)
         start, now, stride = self._start_ps, self.env._now, self._stride
         self.notes.stride(batch, stride, steps, start, now)
         if batch.pieces:
@@ -185,12 +186,16 @@ class Replica:
         ended = core.complete(batch, following is None)
         if following is not None:
             self._run(following)
-            if ended or self._inbox:
-                self._hand_out(ended)
-            return
-        self._batch = None
-        self._deciding = True  # whoever arrives now need not ask for a decision
-        self._hand_out(ended)
+        else:
+            self._batch = None
+            self._deciding = True  # whoever arrives now need not ask for a decision
+        if ended or self._inbox:
+            self._hand_out(ended)
+        if following is None:
+            self._decide_when_all_have_spoken()
+
+    def _decide_when_all_have_spoken(self) -> None:
+        """Decide now, or after the other events of this instant if there are any."""
         if self.env.is_last():
             self._start_next()
         else:
@@ -198,10 +203,10 @@ class Replica:
 
     def _hand_out(self, ended: list[Request]) -> None:
         """Answers reach their users, who may ask again at once; then whoever knocked meanwhile is let in."""
-        now = self.env._now
+        now, tell = self.env._now, self._tell_ended
         for request in ended:
             request.end_ps = now
-            self._tell_ended(request)
+            tell(request)
         if self._inbox:
             self._open_inbox()
 

@@ -88,7 +88,6 @@ class _Run:
         self.scenario = scenario
         self.env = Clock()
         self.log = RequestLog()
-        self._record = self.log.add
         self.servers = [_Server(self, number) for number in range(scenario.replicas)]
         self._router = scenario.router()
         send = self.servers[0].arrive if scenario.replicas == 1 else self._route
@@ -105,7 +104,7 @@ class _Run:
 
     def ended(self, request: Request) -> None:
         """A request has left its server."""
-        self._record(request)
+        self.log.add(request)
         if self._client is None or self._client.ended(request) is None:
             self.source.ended(request)
 

@@ -16,13 +16,12 @@ class PagedCache:
         self.num_blocks = num_blocks
         self.capacity_tokens = (num_blocks - 1) * block_size  # one block is the null block
         self.free_blocks = num_blocks - 1
-        self._held: dict[Request, int] = {}  # blocks of requests that stand on their own
         self._joined: dict[Request, int] = {}  # context minus the step count of requests in lockstep
         self._crossing: list[dict[Request, None]] = [{} for _ in range(block_size)]
         self._granted: set[Request] = set()  # got this step's block ahead of `advance`
         self._steps = 0
         self._bases = 0  # sum over joined requests
-        self._own_tokens: dict[Request, int] = {}
+        self._own_tokens: dict[Request, int] = {}  # of requests that stand on their own
 
     # -- a request on its own
 
@@ -34,58 +33,48 @@ class PagedCache:
         """Query: blocks the request owns."""
         base = self._joined.get(request)
         if base is None:
-            return self._held.get(request, 0)
+            return self.blocks_for(self._own_tokens.get(request, 0))
         return self.blocks_for(base + self._steps) + (request in self._granted)
 
     def cached_tokens(self, request: Request, known: int) -> int:
         """Query: tokens of the prompt whose keys and values are here already."""
         return 0
 
-    def admits(self, request: Request, cached: int, tokens: int, whole: int, spare: int) -> bool:
-        """Query: room for the first `tokens` tokens, for all of `whole`, and for `spare` blocks besides."""
-        needed = -(-max(tokens, whole) // self.block_size) + spare
-        return needed - cached // self.block_size <= self.free_blocks
+    def admits(self, request: Request, cached: int, tokens: int, spare: int) -> bool:
+        """Query: room for `tokens` tokens in all, of which `cached` are here, and for `spare` blocks besides."""
+        return -(-tokens // self.block_size) + spare - cached // self.block_size <= self.free_blocks
 
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take the `cached` tokens' blocks and new ones up to `tokens`."""
-        blocks = -(-tokens // self.block_size)
-        self.free_blocks -= blocks
-        self._held[request] = blocks
+        self.free_blocks -= -(-tokens // self.block_size)
         self._own_tokens[request] = tokens
 
     def grow(self, request: Request, tokens: int) -> bool:
         """Verb: own blocks for `tokens` tokens in all; False and nothing changed when there are too few."""
-        held = self._held.get(request, 0)
-        more = self.blocks_for(tokens) - held
+        more = self.blocks_for(tokens) - self.blocks_for(self._own_tokens.get(request, 0))
         if more > self.free_blocks:
             return False
         if more > 0:
             self._take(more)
-            self._held[request] = held + more
         self._own_tokens[request] = tokens
         return True
 
     def release(self, request: Request, unsettled: int = 0) -> None:
         """Verb: give up every block; the content of the last `unsettled` tokens is not known yet."""
-        base = self._joined.pop(request, None)
-        if base is None:
-            held = self._held.pop(request, 0)
-            tokens = self._own_tokens.pop(request, 0)
-        else:
-            tokens = base + self._steps
-            held = -(-tokens // self.block_size)
-            del self._crossing[-base % self.block_size][request]
-            self._bases -= base
+        more = 0
+        if request in self._joined:
             if request in self._granted:
                 self._granted.remove(request)
-                held += 1
-        self._give_back(request, held, tokens - unsettled)
+                more = 1
+            self.leave(request)
+        tokens = self._own_tokens.pop(request, 0)
+        self._give_back(request, -(-tokens // self.block_size) + more, tokens - unsettled)
 
     # -- requests in lockstep
 
     def join(self, request: Request, tokens: int) -> None:
         """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
-        del self._held[request], self._own_tokens[request]
+        del self._own_tokens[request]
         base = tokens - self._steps
         self._joined[request] = base
         self._crossing[-base % self.block_size][request] = None
@@ -93,12 +82,9 @@ class PagedCache:
 
     def leave(self, request: Request) -> None:
         """Verb: the request keeps its blocks but gains no more tokens."""
-        held = self.held_blocks(request)
         base = self._joined.pop(request)
         del self._crossing[-base % self.block_size][request]
-        self._granted.discard(request)
         self._bases -= base
-        self._held[request] = held
         self._own_tokens[request] = base + self._steps
 
     def crossing(self) -> list[Request]:
@@ -184,15 +170,14 @@ class PagedCache:
 
     def check(self) -> None:
         """Query: blocks are neither lost nor doubled, and every joined request waits in its own place."""
-        held = sum(self.held_blocks(request) for request in (*self._held, *self._joined))
+        held = sum(self.held_blocks(request) for request in (*self._own_tokens, *self._joined))
         assert held + self.free_blocks == self.num_blocks - 1, (held, self.free_blocks, self.num_blocks)
         assert self.free_blocks >= 0
-        assert not self._held.keys() & self._joined.keys()
+        assert not self._own_tokens.keys() & self._joined.keys()
+        assert self._granted <= self._joined.keys()
         assert sum(map(len, self._crossing)) == len(self._joined)
         for request, base in self._joined.items():
             assert request in self._crossing[-base % self.block_size]
-        for request, tokens in self._own_tokens.items():
-            assert self._held[request] == self.blocks_for(tokens)
 
 
 def _by_order(request: Request) -> int:

@@ -50,12 +50,12 @@ class PrefixCache(PagedCache):
         shared, own = self._found(request, known)
         return (len(shared) + own) * self.block_size
 
-    def admits(self, request: Request, cached: int, tokens: int, whole: int, spare: int) -> bool:
+    def admits(self, request: Request, cached: int, tokens: int, spare: int) -> bool:
         """Query: blocks found that nobody uses now cost free blocks too."""
         if cached:
             shared, own = self._found(request, cached + 1)
             spare += own + sum([block.users == 0 for block in shared])
-        return super().admits(request, cached, tokens, whole, spare)
+        return super().admits(request, cached, tokens, spare)
 
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take the blocks found, revive those nobody uses, and new ones for the rest."""
@@ -71,7 +71,6 @@ class PrefixCache(PagedCache):
             self.free_blocks -= own
         held = self.blocks_for(tokens)
         self._take(held - len(shared) - own)
-        self._held[request] = held
         self._own_tokens[request] = tokens
         self._shared[request] = shared
         self._register(request, tokens)
@@ -178,4 +177,4 @@ class PrefixCache(PagedCache):
         distinct = held - sum(users.values()) + len(users)
         assert distinct + self.free_blocks == self.num_blocks - 1
         assert all(entry.users == 0 for entry in self._queue if isinstance(entry, SharedBlock))
-        assert self._shared.keys() == self._held.keys() | self._joined.keys()
+        assert self._shared.keys() == self._own_tokens.keys() | self._joined.keys()

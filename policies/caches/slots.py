@@ -48,13 +48,14 @@ def common_tokens(first: Content, second: Content) -> int:
 class Lane:
     """One slot's cells: what they hold and for whom."""
 
-    __slots__ = ("content", "joined", "request", "slot", "tokens")
+    __slots__ = ("content", "joined", "longest", "request", "slot", "tokens")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.content: Content = ()
         self.tokens = 0  # less the cache's step count while joined
         self.request: Request | None = None
+        self.longest = 0  # tokens that the request may come to
         self.joined = False
 
 
@@ -94,6 +95,7 @@ class SlotCache:
         lane = self._lanes[slot]
         self._truncate(slot, kept)
         lane.request = request
+        lane.longest = min(request.prompt_tokens + request.limit - 1, self.lane_tokens)
         lane.content = request.prefix if request.own is None else content_of(request)
         self._lane_of[request] = lane
 
@@ -202,12 +204,10 @@ class SlotCache:
         """Query: a busy lane is lost to others; what idle lanes keep is theirs to overwrite."""
         used = reserved = internal = 0
         for lane in self._lanes:
-            request = lane.request
-            if request is None:
+            if lane.request is None:
                 continue
             tokens = lane.tokens + self._steps if lane.joined else lane.tokens
-            longest = request.prompt_tokens + request.limit - 1
-            longest = min(longest, self.lane_tokens)
+            longest = lane.longest
             used += tokens
             if longest > tokens:
                 reserved += longest - tokens

@@ -36,7 +36,7 @@ class SeparateStreams:
     def mixed(self, generating: list[int], slots: list[int], pieces: list[Piece]) -> tuple[Pass, ...]:
         """Prompts, each of its slot, beside a token for every generating slot; no cell is taken yet."""
         if len(pieces) == 1 and pieces[0].tokens > len(generating):
-            return self._beside_one(tuple(generating), slots[0], pieces[0])
+            return self._beside_one(generating, slots[0], pieces[0])
         cache = self._cache
         filled = {slot: piece.context for slot, piece in zip(slots, pieces, strict=True)}
         final = {slot: one.context + one.tokens for slot, one in zip(slots, pieces, strict=True) if one.ends}
@@ -56,25 +56,26 @@ class SeparateStreams:
             passes.append(one_pass(decodes, prompting * tokens, decodes + outputs, padded(longest)))
         return tuple(passes)
 
-    def _beside_one(self, generating: tuple[int, ...], slot: int, piece: Piece) -> tuple[Pass, ...]:
+    def _beside_one(self, generating: list[int], slot: int, piece: Piece) -> tuple[Pass, ...]:
         """The commonest step: one prompt, longer than the generating slots are many."""
         rest, filled = piece.tokens, piece.context
-        ranges, rows = first_passes(generating, (slot,))
+        ranges, rows = first_passes(tuple(generating), (slot,))
         passes: list[Pass] = []
-        for place, span in enumerate(self._cache.spans(ranges, 1)):
-            decodes, prompts = rows[place]
+        spans = self._cache.spans(ranges, 1)
+        for place, (decodes, prompts) in enumerate(rows):
+            span = spans[place]
             if prompts:
                 rest -= 1
                 filled += 1
-                passes.append(usual_pass(decodes, 1, decodes, max(span, padded(filled))))
-            else:
-                passes.append(usual_pass(decodes, 0, decodes, span))
+                span = max(span, padded(filled))
+            passes.append(usual_pass(decodes, prompts, decodes, span))
         n_ubatch = self._n_ubatch
         while rest > n_ubatch:
             filled += n_ubatch
             rest -= n_ubatch
             passes.append(usual_pass(0, n_ubatch, 0, padded(filled)))
-        passes.append(one_pass(0, rest, int(piece.ends), padded(filled + rest)))
+        span = padded(filled + rest)
+        passes.append(Pass(0, 0, 0, rest, rest * span, int(piece.ends), rest))
         return tuple(passes)
 
 

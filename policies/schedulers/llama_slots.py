@@ -77,11 +77,14 @@ class LlamaSlots(LlamaTasks):
         elif pool and not pool.make_room(count, pieces, self.idle):
             batch = self._overrun_step(pool)
         else:
-            batch = Batch(count, self._streams.mixed(self.generating, slots, pieces), pieces, 1, context)
+            passes = self._streams.mixed(self.generating, slots, pieces)
             self.cache.advance(1)
             decoding.advance(1)
+            prompt = 0
             for piece in pieces:
+                prompt += piece.tokens
                 self._settle(piece)
+            batch = Batch(count, passes, pieces, 1, context, prompt)
             if self.choice.copied_tokens:
                 self._charge_copies(batch)
         if rejected:

@@ -4,24 +4,19 @@ Saving and restoring copy keys and values over PCIe while every slot waits.
 """
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from policies.caches.slots import Content, common_tokens
 
 KEPT_AT_LEAST = 0.25  # share of a saved prompt that has to be of use
 
 
-class Saved(NamedTuple):
+@dataclass(slots=True)
+class Saved:
     """A slot's tokens in host RAM."""
 
     content: Content
     tokens: int
-
-
-# a quarter of the time of calling the class, which matters for what every request makes
-_quick_saved: Callable[[tuple[Content, int]], Saved] = partial(tuple.__new__, Saved)
 
 
 class PromptCache:
@@ -42,7 +37,7 @@ class PromptCache:
             if any(_shared(entry, content, tokens) == tokens for entry in entries):
                 return 0
             self._drop_contained(content, tokens)
-        entries.append(_quick_saved((content, tokens)))
+        entries.append(Saved(content, tokens))
         held = self.tokens + tokens
         while held > self.limit_tokens and len(entries) > 1:
             held -= entries.popleft().tokens

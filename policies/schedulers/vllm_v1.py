@@ -43,7 +43,7 @@ class VllmV1(Scheduler):
         super().bind(cache)
         self.cache = cache
         self.context_limit = self.max_model_len
-        self._ranked: list[tuple[int, int, int, Request]] = []  # the waiting queue of the priority policy
+        self._ranked: list[tuple[int, int, int, Request]] = []  # waits instead of `waiting` under the priority policy
         self.running: dict[Request, None] = {}  # in order of admission
         self.partial: list[Request] = []  # running but not in lockstep: prompts under way, decodes left out
         self._prefilled: list[Request] = []  # their prompts ended with the step decided last
@@ -117,7 +117,9 @@ class VllmV1(Scheduler):
         self.decoding.advance(1)
         self._prefilled = []
         for piece in walk.pieces:
-            self._settle(piece)
+            if piece.ends:
+                self.partial.remove(piece.request)
+            self._settle(piece.request, piece.context + piece.tokens, piece.ends)
         if not walk.preempted and walk.budget > 0:
             self._admit(walk.budget, walk.pieces)
         if not decodes and not walk.pieces and not walk.preempted:
@@ -133,12 +135,10 @@ class VllmV1(Scheduler):
 
     def _admit(self, budget: int, pieces: list[Piece]) -> None:
         """Take waiting requests in order until the first that does not fit."""
-        cache, running = self.cache, self.running
+        cache, running, waiting = self.cache, self.running, self.waiting
         cap = self.chunk_cap() if self.long_prefill_token_threshold else 0
-        while budget > 0 and len(running) < self.max_num_seqs:
-            request = self._head()
-            if request is None:
-                return
+        while budget > 0 and (waiting or self._ranked) and len(running) < self.max_num_seqs:
+            request = waiting[0] if waiting else self._ranked[0][-1]
             known = request.prompt_tokens + request.generated
             cached = cache.cached_tokens(request, known)
             tokens = known - cached
@@ -148,36 +148,39 @@ class VllmV1(Scheduler):
                 if not self.enable_chunked_prefill:
                     return
                 tokens = budget
-            whole = known if self.scheduler_reserve_full_isl else 0
-            if not cache.admits(request, cached, cached + tokens, whole, self._spare if running else 0):
+            reached = cached + tokens
+            whole = known if self.scheduler_reserve_full_isl else reached
+            if not cache.admits(request, cached, whole, self._spare if running else 0):
                 return
-            cache.admit(request, cached, cached + tokens)
-            self._pop_head()
-            running[request] = None
-            self._admissions += 1
-            request.order = self._admissions
-            kind = "resumed" if request.preemptions else "new"
-            if kind == "new":
-                request.cached_tokens = cached
-            piece = Piece(request, tokens, cached, cached + tokens == known, kind)
-            pieces.append(piece)
-            self._settle(piece)
+            cache.admit(request, cached, reached)
+            pieces.append(self._begin(request, tokens, cached, reached == known))
             budget -= tokens
 
-    def _settle(self, piece: Piece) -> None:
+    def _begin(self, request: Request, tokens: int, cached: int, ends: bool) -> Piece:
+        """The front of the queue, whose memory is taken, gets into the batch."""
+        if self.waiting:
+            self.waiting.popleft()
+        else:
+            heappop(self._ranked)
+        self.running[request] = None
+        self._admissions = request.order = self._admissions + 1
+        kind = "resumed"
+        if not request.preemptions:
+            kind = "new"
+            request.cached_tokens = cached
+        if not ends:
+            self.partial.append(request)
+        self._settle(request, cached + tokens, ends)
+        return Piece(request, tokens, cached, ends, kind)
+
+    def _settle(self, request: Request, context: int, ends: bool) -> None:
         """A prompt that is complete starts to decode with the others from the next step on."""
-        request = piece.request
-        context = piece.context + piece.tokens
-        if piece.ends:
-            if piece.kind == "running":
-                self.partial.remove(request)
+        if ends:
             self.decoding.join(request, context)
             self.cache.join(request, context)
             self._prefilled.append(request)
         else:
             request.computed = context
-            if piece.kind != "running":
-                self.partial.append(request)
 
     def _batch(self, decodes: int, context: int, pieces: list[Piece]) -> Batch:
         prompt = attended = 0
@@ -236,17 +239,6 @@ class VllmV1(Scheduler):
     def queue(self) -> list[Request]:
         """The waiting requests, front first."""
         return [entry[-1] for entry in sorted(self._ranked)] or list(self.waiting)
-
-    def _head(self) -> Request | None:
-        if self.policy == "priority":
-            return self._ranked[0][-1] if self._ranked else None
-        return self.waiting[0] if self.waiting else None
-
-    def _pop_head(self) -> None:
-        if self.policy == "priority":
-            heappop(self._ranked)
-        else:
-            self.waiting.popleft()
 
     def _drop_waiting(self, request: Request) -> None:
         if self.policy == "priority":
