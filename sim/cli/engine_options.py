@@ -14,11 +14,15 @@ class EngineCommand(click.Command):
     """Sets aside the options that are not simctl's own; whose they are is known once the engines are."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Split the words, keep the engines' and parse the rest as usual."""
-        own, ctx.meta[META_KEY] = split_words(args, self._own_options(ctx))
+        """Keep the engines' options and parse the rest as usual."""
+        own, ctx.meta[META_KEY] = self.parse_words(ctx, args)
         return super().parse_args(ctx, own)
 
-    def _own_options(self, ctx: click.Context) -> dict[str, bool]:
+    def parse_words(self, ctx: click.Context, words: list[str]) -> tuple[list[str], EngineOptions]:
+        """The words that the command understands itself, and the engines' options."""
+        return split_words(words, self.own_options(ctx))
+
+    def own_options(self, ctx: click.Context) -> dict[str, bool]:
         """The command's own options, and whether each takes a value."""
         return {
             word: isinstance(option, click.Option) and not option.is_flag and not option.count

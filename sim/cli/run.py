@@ -4,15 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sim.cli.engine_options import EngineCommand
 from sim.cli.flags import shared
+from sim.cli.scenario_files import ScenarioCommand, scenario_argument
 
 if TYPE_CHECKING:
     from reports.document import Document
     from sim.cli.study import Study
 
 
-@click.command("run", cls=EngineCommand, epilog="Engines' own options are flags too: see `simctl list engines`.")
+@click.command("run", cls=ScenarioCommand, epilog="Engines' own options are flags too: see `simctl list engines`.")
+@scenario_argument
 @shared(users="8", seeds=1)
 def command(**flags: Any) -> int:
     """One load in detail: every latency, what the time to the first token went to, and how the run went on."""

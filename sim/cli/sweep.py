@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sim.cli.engine_options import EngineCommand
 from sim.cli.flags import read, shared
+from sim.cli.scenario_files import ScenarioCommand, scenario_argument
 
 if TYPE_CHECKING:
     from reports.document import Document
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-@click.command("sweep", cls=EngineCommand, epilog="Engines' own options are flags too: see `simctl list engines`.")
+@click.command("sweep", cls=ScenarioCommand, epilog="Engines' own options are flags too: see `simctl list engines`.")
+@scenario_argument
 @shared(users="1..128", seeds=3)
 def command(**flags: Any) -> int:
     """How many users each engine carries: verdict, table, results."""
@@ -26,7 +27,7 @@ def command(**flags: Any) -> int:
 
 def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
-    from sim.cli import failing, outputs, plan, searching, terminal
+    from sim.cli import dry_run, failing, outputs, searching, terminal
     from sim.cli.study import study
 
     asked = read(flags)
@@ -34,7 +35,7 @@ def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     resolved = study(asked)
     conditions = failing.parse_conditions(asked.fail_if, refines=resolved.plan.refine)
     if asked.dry_run:
-        click.echo(plan.describe(resolved), nl=False)
+        click.echo(dry_run.describe(resolved), nl=False)
         resolved.require_one()
         return 0
     with searching.kept(resolved, places) as memory, terminal.progress(quiet=asked.quiet) as screen:
