@@ -1,5 +1,6 @@
 """llama.cpp's benches and recordings: alone, as a batch, and as a closed loop."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ def test_every_form_of_llama_bench_says_the_same(name: str) -> None:
     assert {point.weights for point in (prompt, deep, fine)} == {"q4_k_m"}
     assert (answer.gpu, answer.gpu_count, answer.engine_version) == ("rtx-4080", 1, "b5163")
     assert "flash-attn=1" in answer.engine_options
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ubatch", "load"), [(1024, 512, "prefill"), (64, 64, "prefill"), (512, 256, "microbatch")]
+)
+def test_only_a_prompt_cut_finer_than_by_default_is_a_microbatch(
+    prompt: int, ubatch: int, load: str, tmp_path: Path
+) -> None:
+    rows = json.loads((FORMATS / "llama_bench.json").read_text(encoding="utf-8"))
+    (tmp_path / "one.json").write_text(json.dumps([rows[0] | {"n_prompt": prompt, "n_ubatch": ubatch}]))
+    assert [point.load for point in read(tmp_path / "one.json").points] == [load]
 
 
 def test_throughput_of_prompt_and_answer_together_is_not_the_answers() -> None:
@@ -79,6 +91,14 @@ def test_a_shared_prompt_is_refused_where_it_stands() -> None:
     assert (refusal.line, refusal.field) == (12, "n_kv")
 
 
+def test_sequences_decoded_one_after_another_are_refused(tmp_path: Path) -> None:
+    text = (FORMATS / "llama_batched_bench.md").read_text(encoding="utf-8")
+    (tmp_path / "apart.md").write_text(text.replace("is_pp_shared = 0", "is_pp_shared = 0, is_tg_separate = 1"))
+    found = read(tmp_path / "apart.md")
+    assert not found.points
+    assert {refusal.field for refusal in found.rejected} == {"is_tg_separate"}
+
+
 def test_the_heading_above_a_table_names_its_model() -> None:
     assert {point.model for point in read(FORMATS / "llama_batched_bench.md").points} == {"Tiny-1B"}
 
@@ -90,6 +110,15 @@ def test_every_card_that_was_found_counts(tmp_path: Path) -> None:
     points = read(tmp_path / "two.md").points
     assert {(point.gpu, point.gpu_count) for point in points} == {("rtx-4080", 2)}
     assert len(points) == 10
+
+
+def test_each_run_of_a_page_has_the_card_and_the_build_printed_with_it(tmp_path: Path) -> None:
+    table = (FORMATS / "llama_bench.md").read_text(encoding="utf-8")
+    other = table.replace("found 2 CUDA", "found 1 CUDA").replace("RTX 4080", "RTX 4090").replace("(5163)", "(6000)")
+    two = table.replace("| model", "  Device 1: NVIDIA GeForce RTX 4080, compute capability 8.9\n| model")
+    (tmp_path / "both.md").write_text(two + other, encoding="utf-8")
+    runs = {(point.gpu, point.gpu_count, point.engine_version) for point in read(tmp_path / "both.md").points}
+    assert runs == {("rtx-4080", 2, "b5163"), ("rtx-4090", 1, "b6000")}
 
 
 def test_a_page_tells_each_table_what_the_other_knows(tmp_path: Path) -> None:
@@ -128,12 +157,25 @@ def test_a_recording_is_a_point_a_level() -> None:
     assert closed.output_tps == pytest.approx(33 / 0.904)
 
 
+def test_a_level_of_one_request_a_user_is_a_burst(tmp_path: Path) -> None:
+    lines = (FORMATS / "recording.jsonl").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "r.jsonl").write_text("\n".join(lines[2:4]))
+    (point,) = read(tmp_path / "r.jsonl").points
+    assert (point.load, point.load_value) == ("burst", 2)
+
+
+def test_the_clock_of_a_level_starts_with_its_first_request(tmp_path: Path) -> None:
+    lines = (FORMATS / "recording.jsonl").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "r.jsonl").write_text(lines[1])
+    (point,) = read(tmp_path / "r.jsonl").points
+    assert point.output_tps == pytest.approx(11 / 0.402)
+
+
 def test_the_file_beside_a_recording_says_what_served_it() -> None:
     point = read(FORMATS / "recording.jsonl").points[0]
     assert (point.engine, point.engine_version, point.gpu, point.model) == ("vllm", "0.32.0", "l4", "tiny-1b")
     assert (point.slots, point.context, point.kv_tokens) == (64, 2048, 65 * 32)
-    assert point.engine_options.startswith("max-model-len=2048;max-num-seqs=64;enforce-eager;")
-    assert "SOME_SPACE" not in point.engine_options
+    assert point.engine_options.endswith("max-num-seqs=64;num-gpu-blocks-override=65;block-size=32;enforce-eager")
 
 
 def test_a_recording_alone_tells_its_engine_by_its_answers(tmp_path: Path) -> None:

@@ -51,6 +51,17 @@ def test_a_benchmark_of_guidellm_is_refused_by_its_place_in_the_report() -> None
     assert "'replay'" in replay.reason
 
 
+@pytest.mark.parametrize(("cap", "load"), [(44, ("closed", 44)), (45, ("burst", 45))])
+def test_a_throughput_run_of_guidellm_is_a_burst_where_nothing_waits(
+    cap: int, load: tuple[str, float], tmp_path: Path
+) -> None:
+    report = json.loads((FORMATS / "guidellm_v2.json").read_text(encoding="utf-8"))
+    one = report["benchmarks"][2]
+    one["config"]["strategy"]["max_concurrency"] = cap
+    (point,) = changed("guidellm_v2.json", tmp_path, benchmarks=[one]).points
+    assert (point.load, point.load_value) == load
+
+
 def test_a_benchmark_without_its_strategy_takes_it_from_the_plan(tmp_path: Path) -> None:
     report = json.loads((FORMATS / "guidellm_v2.json").read_text(encoding="utf-8"))
     one = report["benchmarks"][1]
@@ -79,9 +90,12 @@ def test_aiperf_units_are_heeded(tmp_path: Path) -> None:
     assert (refusal.field, refusal.reason) == ("request_latency.unit", "'parsec' is not a unit of time")
 
 
-def test_as_many_in_flight_as_there_are_requests_is_a_burst(tmp_path: Path) -> None:
-    (point,) = changed("aiperf.json", tmp_path, input_config={"loadgen": {"concurrency": 64}}).points
-    assert (point.load, point.load_value) == ("burst", 40)
+@pytest.mark.parametrize(("users", "load"), [(39, ("closed", 39)), (40, ("burst", 40)), (64, ("burst", 40))])
+def test_as_many_in_flight_as_there_are_requests_is_a_burst(
+    users: int, load: tuple[str, float], tmp_path: Path
+) -> None:
+    (point,) = changed("aiperf.json", tmp_path, input_config={"loadgen": {"concurrency": users}}).points
+    assert (point.load, point.load_value) == load
 
 
 def test_an_export_without_its_load_is_refused(tmp_path: Path) -> None:

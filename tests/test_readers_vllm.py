@@ -49,6 +49,7 @@ def test_a_cap_that_no_prompt_waits_for_is_a_burst_and_a_cap_of_one_is_single() 
         ({"request_rate": 50.0, "max_concurrency": 9}, ("closed", 9)),
         ({"request_rate": "inf", "max_concurrency": None}, ("burst", 40)),
         ({"request_rate": float("inf"), "max_concurrency": 39}, ("closed", 39)),
+        ({"request_rate": float("inf"), "max_concurrency": 40}, ("burst", 40)),
     ],
 )
 def test_rate_and_cap_come_to_one_load(change: dict[str, object], load: tuple[str, float], tmp_path: Path) -> None:
