@@ -48,12 +48,15 @@ def names(kind: str) -> list[str]:
 def weight_bits(model: Model, weights: str, engine: str = "") -> float:
     """Bits per parameter of the whole model in a weight format, so that bytes = parameters x bits / 8.
 
+    A model's own figure, from the size of a file, comes first.
     llama.cpp repacks a published mixture in MXFP4 and narrows what is around its experts; other engines load it as is.
     """
     formats, key = _formats(), _fold(weights)
     repacked = f"{key}moe"
     if engine == "llama_cpp" and repacked in _folded(model.gguf_bits):
         return _gguf_bits(model, repacked)
+    if key in _folded(model.gguf_bits):
+        return _folded(model.gguf_bits)[key]
     if key in formats["whole"]:
         return formats["whole"][key]
     if key in formats["experts"] and model.experts:
@@ -63,11 +66,10 @@ def weight_bits(model: Model, weights: str, engine: str = "") -> float:
     return _gguf_bits(model, weights)
 
 
-def is_gguf(model: Model, weights: str) -> bool:
+def is_gguf(weights: str) -> bool:
     """Whether a GGUF file can hold this format."""
     key, formats = _fold(weights), _formats()
-    narrow = key in formats["linear"] and key not in formats["experts"]
-    return not narrow or key in _folded(model.gguf_bits)
+    return key not in formats["linear"] or key in formats["experts"]
 
 
 def kv_bytes_per_element(kv_type: str) -> float:

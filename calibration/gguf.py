@@ -13,8 +13,12 @@ from sim.hardware import Model
 ROUTED = "_exps."  # in the names of the routed experts' tensors
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 NOT_WEIGHTS = ("rope_freqs.", "rope_factors_")
+SEEING = ("v.", "mm.", "a.")  # parts for images and sound, where a file holds them too
 # What belongs to architectures whose layers keep a state instead of keys and values.
 UNLIKE = ("ssm.state_size", "wkv.head_size", "shortconv.l_cache")
+# Of these, those whose layers with a state and those with attention are told apart by an interval.
+STATE, INTERVAL = "ssm.state_size", "full_attention_interval"
+STATE_BYTES, CACHE_BYTES = 4, 2
 LARGEST_NUMBER = 10**9
 
 
@@ -28,10 +32,15 @@ class _Shape:
 
     def __init__(self, path: Path, header: Header) -> None:
         self._path, self._metadata = path, header.metadata
-        self._tensors = [each for each in header.tensors if not each.name.startswith(NOT_WEIGHTS)]
+        self._seeing = [each for each in header.tensors if each.name.startswith(SEEING)]
         self._architecture = self._metadata.get("general.architecture")
         if not isinstance(self._architecture, str):
             raise self._wrong("general.architecture", "must be a string")
+        # layers that predict a second token come last and are not run
+        self._layers = self._whole("block_count") - self._count("nextn_predict_layers")
+        if self._layers < 1:
+            raise self._wrong(self._key("nextn_predict_layers"), "leaves no layer")
+        self._tensors = [each for each in header.tensors if self._is_read(each.name)]
 
     def model(self) -> Model:
         self._refuse_what_is_not_modelled()
@@ -59,6 +68,7 @@ class _Shape:
                 "experts": experts,
                 "experts_per_token": chosen if experts else 0,
                 "expert_parameters": routed,
+                "vision_parameters": sum(each.elements for each in self._seeing),
                 "gguf_bits": {weights: bits},
                 "native_weights": weights,
                 **self._attention(),
@@ -66,9 +76,15 @@ class _Shape:
             str(self._path),
         )
 
+    def _is_read(self, name: str) -> bool:
+        """Whether a tensor is a weight that every token is multiplied with."""
+        block = name.split(".", 2)[1] if name.startswith("blk.") else ""
+        extra = block.isdecimal() and int(block) >= self._layers
+        return not extra and not name.startswith((*NOT_WEIGHTS, *SEEING))
+
     def _refuse_what_is_not_modelled(self) -> None:
         for name in UNLIKE:
-            if self._key(name) in self._metadata:
+            if self._key(name) in self._metadata and not (name == STATE and self._count(INTERVAL)):
                 raise self._wrong(
                     self._key(name),
                     "belongs to an architecture that is not modelled: describe the model in a TOML file",
@@ -91,7 +107,7 @@ class _Shape:
         return parameters, size * 8 / parameters
 
     def _attention(self) -> dict[str, Any]:
-        layers, heads = self._whole("block_count"), self._whole("attention.head_count")
+        layers, heads = self._layers, self._whole("attention.head_count")
         hidden = self._whole("embedding_length")
         rank = self._count("attention.kv_lora_rank")
         usual = hidden // heads if hidden % heads == 0 else None
@@ -103,7 +119,16 @@ class _Shape:
         else:
             kv_heads = self._whole("attention.head_count_kv", heads)
             shape |= {"kv_heads": kv_heads, "head_dim": self._whole("attention.key_length", usual)}
+        if self._count(INTERVAL) and self._count(STATE):
+            return shape | self._states(layers, 2 * shape["kv_heads"] * shape["head_dim"])
         return shape | self._windows(layers)
+
+    def _states(self, layers: int, token_elements: int) -> dict[str, int]:
+        """Layers that keep a state, written as a window whose tokens would take as much."""
+        state = self._whole("ssm.inner_size") * self._whole(STATE) * STATE_BYTES
+        limited = layers - layers // self._whole(INTERVAL)
+        tokens = -(-state // (token_elements * CACHE_BYTES))
+        return {"window": tokens, "window_layers": limited} if limited else {}
 
     def _windows(self, layers: int) -> dict[str, int]:
         """The sliding window and the layers that have it, listed, by a pattern, or by the family's own habit."""

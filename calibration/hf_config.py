@@ -11,6 +11,7 @@ from calibration.hf_attention import Attention, attention_of
 from calibration.hf_families import Family, family_of
 from calibration.hf_feedforward import FeedForward, feed_forward_of
 from calibration.hf_fields import Fields, read_table
+from calibration.hf_quantised import native_weights
 from sim.errors import BadScenario
 from sim.hardware import Model
 
@@ -84,6 +85,7 @@ def _model(fields: Fields, family: Family, path: Path, engine_name: str) -> Mode
             "vocab": vocab,
             "max_context": context,
             "tied_embeddings": tied,
+            "native_weights": native_weights(fields),
             "window": window,
             "window_layers": window_layers,
             **_attention_table(attention),

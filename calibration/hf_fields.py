@@ -50,6 +50,11 @@ class Fields:
         value = self._table.get(name)
         return value if isinstance(value, list) else []
 
+    def table(self, name: str) -> dict[str, Any]:
+        """A table, empty where there is none under that name."""
+        value = self._table.get(name)
+        return value if isinstance(value, dict) else {}
+
     def marker(self, names: tuple[str, ...]) -> str | None:
         """The first of these fields that is there."""
         return next((name for name in names if name in self._table), None)
@@ -89,7 +94,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def _outer(table: Mapping[str, Any]) -> dict[str, Any]:
     """What stands beside the text part and holds for it."""
-    return {name: table[name] for name in ("model_type", "tie_word_embeddings") if name in table}
+    return {name: table[name] for name in ("model_type", "tie_word_embeddings", "quantization_config") if name in table}
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def usual_host(card: Gpu) -> str:
 def default_weights(engine_id: str, model: Model | None = None) -> str:
     """The format that a model is published in where the engine can load it, else what its users run."""
     usual = getattr(engine(engine_id), "DEFAULT_WEIGHTS", None)
-    if model and model.native_weights and (usual is None or catalog.is_gguf(model, model.native_weights)):
+    if model and model.native_weights and (usual is None or catalog.is_gguf(model.native_weights)):
         return model.native_weights
     return str(usual or "bf16")
 

@@ -65,7 +65,7 @@ class Model:
     latent_kv: int = 0  # MLA: elements that a token keeps in each layer, in place of heads
     vision_parameters: int = 0  # of the part that sees: loaded at 16 bits, not in `parameters`, read for images only
     native_weights: str = ""  # the format it is published in; empty: 16 bits
-    gguf_bits: dict[str, float] = field(default_factory=dict)  # bits per weight by GGUF type, from file sizes
+    gguf_bits: dict[str, float] = field(default_factory=dict)  # bits per weight by format, from file sizes
     recalled: tuple[str, ...] = ()
 
     def kv_bytes_per_token(self, bytes_per_element: float = 2.0) -> int:

@@ -65,6 +65,25 @@ def test_tables_for_rotation_are_no_weights(tmp_path: Path) -> None:
     assert read(tmp_path, gguf(llama(), tensors)).parameters == LAYER + TABLES
 
 
+def test_what_sees_is_counted_apart(tmp_path: Path) -> None:
+    tensors = [*llama_tensors(), ("v.blk.0.attn_q.weight", (64, 64), F16), ("mm.input_projection.weight", (64, 8), F16)]
+    model = read(tmp_path, gguf(llama(), tensors))
+    assert (model.parameters, model.vision_parameters) == (LAYER + TABLES, 64 * 64 + 64 * 8)
+
+
+def test_layers_that_predict_a_second_token_are_left_out(tmp_path: Path) -> None:
+    facts = llama(llama__block_count=3, llama__nextn_predict_layers=1)
+    model = read(tmp_path, gguf(facts, [*llama_tensors(), ("blk.2.nextn.eh_proj.weight", (1024, 512), F16)]))
+    assert (model.layers, model.parameters) == (2, LAYER + TABLES)
+
+
+def test_a_layer_with_a_state_is_a_window_of_as_many_bytes(tmp_path: Path) -> None:
+    facts = llama(llama__ssm__state_size=64, llama__ssm__inner_size=512, llama__full_attention_interval=2)
+    model = read(tmp_path, gguf(facts, llama_tensors()))
+    assert model.window_layers == 1
+    assert model.kv_bytes(100_000) - 100_000 * 2 * 128 * 2 == 512 * 64 * 4
+
+
 def test_experts_are_counted_by_their_tensors(tmp_path: Path) -> None:
     facts = llama(llama__expert_count=8, llama__expert_used_count=2, llama__expert_feed_forward_length=256)
     tensors = [*llama_tensors(), ("blk.0.ffn_gate_exps.weight", (512, 256, 8), MXFP4)]
@@ -114,6 +133,7 @@ def test_a_latent_cache_is_one_rank_and_one_rotated_part(tmp_path: Path) -> None
         (gguf(llama(general__architecture=None), llama_tensors()), "field 'general.architecture' must be a string"),
         (gguf(llama(llama__block_count=None), llama_tensors()), "field 'llama.block_count' is missing"),
         (gguf(llama(llama__block_count="two"), llama_tensors()), "'llama.block_count' must be a whole number"),
+        (gguf(llama(llama__nextn_predict_layers=2), llama_tensors()), "'llama.nextn_predict_layers' leaves no layer"),
         (gguf(llama(llama__ssm__state_size=16), llama_tensors()), "an architecture that is not modelled"),
         (gguf(llama(split__count=3), llama_tensors()), "field 'split.count' is 3"),
         (gguf(llama(llama__expert_count=8), llama_tensors()), "field 'llama.expert_used_count' is 0 of 8"),

@@ -238,6 +238,35 @@ def test_a_linear_layer_keeps_a_state_that_does_not_grow(tmp_path: Path) -> None
     assert model.parameters == pytest.approx(26.9e9, rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("quantised", "weights"),
+    [
+        ({"quant_method": "fp8", "fmt": "e4m3"}, "fp8"),
+        ({"quant_method": "awq", "bits": 4}, "awq"),
+        ({"quant_method": "gptq", "bits": 8}, "int8"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
+        ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "fp8"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "format": "pack-quantized",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4}}},
+            },
+            "int4",
+        ),
+        ({"quant_method": "something new"}, ""),
+        (None, ""),
+    ],
+)
+def test_the_format_of_the_weights_is_the_one_they_are_published_in(
+    tmp_path: Path, quantised: dict[str, Any] | None, weights: str
+) -> None:
+    assert read(tmp_path, {**LLAMA, "quantization_config": quantised}).native_weights == weights
+    outside = {"text_config": LLAMA, "quantization_config": quantised}
+    assert read(tmp_path, outside).native_weights == weights
+
+
 def test_the_folder_names_a_file_that_is_called_like_all_of_them(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     folder.mkdir()
