@@ -81,6 +81,8 @@ def _first_tokens(log: Columns, rows: Marks, waits: Clocks) -> Shares:
     slots, memory, prompts = (
         float(waits.between(name, entered, admitted).sum()) for name in ("slots", "memory", "prompts")
     )
+    # with a place free and no prompt in the way, only memory can hold a request that has been looked at
+    memory += float(waits.between("nothing", waits.heard(entered, admitted), admitted).sum())
     return Shares(
         queue=max(0.0, outside - slots_outside),
         seq_slots=slots_outside + slots,

@@ -13,6 +13,7 @@ from sim.window import stride_ends
 Integers = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
+_STEPS_UNHEARD = 1  # decided before a request came, while another one ran
 HEAD_PERCENTILE = 95  # who stands first in a queue that memory holds up has a long prompt
 
 
@@ -31,6 +32,15 @@ class Clocks:
     slots: Integers
     memory: Integers
     prompts: Integers
+    nothing: Integers  # was short that is known of
+    step_ends: Integers
+
+    def heard(self, since: Integers, until: Integers) -> Integers:
+        """When a request that came at an instant had surely been looked at: with the end of the step that follows."""
+        if not len(self.step_ends):
+            return until
+        steps = np.searchsorted(self.step_ends, since, "right") + _STEPS_UNHEARD
+        return np.minimum(self.step_ends[np.minimum(steps, len(self.step_ends) - 1)], until)
 
     def between(self, name: str, since: Integers, until: Integers) -> NDArray[np.float64]:
         """How much of that time lies between two instants, for many pairs."""
@@ -52,7 +62,8 @@ def clocks(log: Columns, record: ReplicaRecord, most: int | None) -> Clocks:
     stride = np.searchsorted(strides["start_ps"], times, "right") - 1
     under_way = (stride >= 0) & (ends[stride] > times) if len(ends) else np.zeros(len(times), np.bool_)
     prompts = under_way & (strides["prompt_tokens"][stride] > 0) if len(ends) else under_way
-    return Clocks(times, *(_clock(times, each) for each in (full, short, prompts & ~full & ~short)))
+    shortages = (full, short, prompts & ~full & ~short, ~(full | short | prompts))
+    return Clocks(times, *(_clock(times, each) for each in shortages), ends)
 
 
 def _short(log: Columns, record: ReplicaRecord, times: Integers) -> Marks:

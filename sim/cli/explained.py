@@ -12,6 +12,7 @@ from sim.cli.study import Study, judge
 from sim.cli.variants import Prepared
 from sim.merging import merge
 from sim.metrics import PointMetrics
+from sim.request import End
 from sim.runner import Runner
 
 Seeds = Sequence[PointMetrics]
@@ -26,6 +27,7 @@ class Explanation:
     account: Account | None = None  # of the time behind the bound that breaks
     service: Account | None = None  # of the time that an answer takes once it is begun
     limits: tuple[Limit, ...] = ()  # that may be the cause, the likeliest first
+    lost: str | None = None  # how many requests got no answer, where that is what breaks
     band: tuple[int, int] | None = None
     proof: Proof | None = None
 
@@ -79,11 +81,22 @@ def failure(row: Prepared, bracket: Bracket, seeds: Seeds) -> Explanation:
         return Explanation(bracket)
     step: StepShares = step_shares(row, metrics)
     limits = tuple(candidates(metrics, breached, step))
-    return Explanation(bracket, breached, account(metrics, breached, step), service(metrics, step), limits)
+    lost = _lost(metrics) if breached == "finished" else None
+    return Explanation(bracket, breached, account(metrics, breached, step), service(metrics, step), limits, lost)
 
 
 def most_broken(metrics: PointMetrics) -> Bound | None:
-    """The bound that most requests break."""
+    """The bound that most requests break; who gets no answer breaks others too, but that is what counts then."""
     names: tuple[Bound, ...] = ("ttft", "tpot", "e2e", "stall", "finished")
     worst = max(names, key=lambda name: getattr(metrics.breaches, name))
-    return worst if getattr(metrics.breaches, worst) else None
+    most = getattr(metrics.breaches, worst)
+    if not most:
+        return None
+    return "finished" if 2 * metrics.breaches.finished >= most else worst
+
+
+def _lost(metrics: PointMetrics) -> str:
+    """`120 of 400 requests get no answer: 100 rejected, 20 timed out`."""
+    ends = (End.REJECTED, End.FAILED, End.TIMED_OUT, End.ABORTED)
+    told = [f"{metrics.outcomes[end]} {end.value.replace('_', ' ')}" for end in ends if metrics.outcomes[end]]
+    return f"{metrics.breaches.finished} of {metrics.requests} requests get no answer: {', '.join(told)}"

@@ -21,6 +21,8 @@ def reason(row: Prepared, told: Explanation) -> str | None:
     Where such waits are felt, and yet the cause is what those inside are busy with, both are said.
     """
     felt, cause = told.account, told.cause
+    if told.lost is not None:
+        return told.lost
     if felt is None or cause is None or row.deployment is None:
         return None
     if not felt.owed:

@@ -76,7 +76,7 @@ def _variant_row(row: Prepared) -> VariantRow:
     status: VariantStatus = "ok"
     if row.error is not None:
         status = "does_not_fit" if isinstance(row.error, DoesNotFit) else "not_supported"
-    weights = variant.weights or compose.default_weights(variant.engine)
+    weights = variant.weights or compose.default_weights(variant.engine, compose.machine(variant)[2])
     return VariantRow(
         id=variant.id,
         engine=variant.engine,
