@@ -1,6 +1,6 @@
-"""The flags that `run` and `sweep` share, and what they say once they are read."""
+"""The flags that commands share, and what they say once they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -54,47 +54,63 @@ def read(flags: dict[str, Any]) -> Flags:
     return Flags(**flags, engine_options=click.get_current_context().meta[META_KEY])
 
 
-def shared(users: str, seeds: int) -> Callable[[Command], Command]:
-    """Declare the flags; the commands differ in their default users and seeds."""
-    declared = [
-        click.option("--gpu", required=True, metavar="NAME", help="The card: a100-40g, rtx-4090 ... or a TOML file."),
-        click.option("--gpus", type=click.IntRange(1, 1024), default=1, help="Cards that share one copy."),
-        click.option("--replicas", type=click.IntRange(1, 1024), default=1, help="Copies behind the router."),
-        click.option("--router", default="round_robin", metavar="NAME", help="Which replica gets a request."),
-        click.option("--host", metavar="NAME", help="The machine around the card; the usual one if left out."),
-        click.option("--vram", metavar="SIZE", help="Memory of the card, as 40GiB, instead of the catalogue's."),
-        click.option("--model", default="llama-3.1-8b", metavar="NAME", help="The model to serve."),
-        click.option("--engine", multiple=True, metavar="NAME[@VERSION]", help="An engine to compare; repeatable."),
-        click.option("--weights", metavar="TYPE", help="Weight format for every engine: q4_k_m, fp16, fp8 ..."),
-        click.option("--kv-type", metavar="TYPE", help="Type of the KV cache: f16, fp8, q8_0 ..."),
-        click.option("--scheduler", metavar="NAME[:K=V]", help="A policy instead of the engine's: sjf:noise=0.3."),
-        click.option("--step-table", metavar="FILE", help="Measured step times instead of the data sheet."),
-        click.option("--users", default=users, metavar="N", help="1..128 doubles and refines, 1..128/8, 1,10,50."),
-        click.option("--load", default="closed", metavar="KIND", help="closed, burst, offline:N, poisson:R ..."),
-        click.option("--workload", default="chat", metavar="NAME", help="Lengths as measured: chat, code, rag ..."),
-        click.option("--prompt-tokens", metavar="LENGTHS", help="512, uniform:64,512, lognormal:mean=..., file.csv."),
-        click.option("--output-tokens", metavar="LENGTHS", help="The same for answers."),
-        click.option("--think", default="0s", metavar="TIME", help="Pause between messages: 10s, exp:10s."),
-        click.option("--requests", type=click.IntRange(1, 10_000_000), help="Measured requests at each load."),
-        click.option("--timeout", metavar="TIME", help="The client's patience, as 60s."),
-        click.option("--retries", type=click.IntRange(0, 100), default=0, help="New attempts after a failure."),
-        click.option("--seeds", type=click.IntRange(1, 1000), default=seeds, help="Runs of each load."),
-        click.option("--seed", type=click.IntRange(0, 2**32), default=0, help="The first seed."),
-        click.option("--slo", default="chat", metavar="SLO", help="chat, interactive ... or ttft=500ms,tpot=40ms."),
-        click.option("--jobs", type=click.IntRange(1, 4096), help="Processes; as many as cores if left out."),
-        click.option(
-            "-o", "--output", multiple=True, metavar="FORMAT[=PATH]", help="table, json, jsonl, csv, md, html."
-        ),
-        click.option("--resume", is_flag=True, help="Go on where a sweep with the same output was cut off."),
-        click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit 99: capacity<50, ttft_p99>1s, slo."),
-        click.option("--explain/--no-explain", default=True, help="Prove each cause by moving its knob."),
-        click.option("--quiet", is_flag=True, help="No progress and no warnings on stderr."),
-        click.option("--dry-run", is_flag=True, help="Say what would be run and what fits, and stop."),
-    ]
+def shared(users: str, seeds: int, **changes: dict[str, Any]) -> Callable[[Command], Command]:
+    """Declare all flags; the commands differ in their default users and seeds, and in what `changes` says."""
+    return options(DECLARED, users={"default": users}, seeds={"default": seeds}, **changes)
+
+
+def options(names: Iterable[str], **changes: dict[str, Any]) -> Callable[[Command], Command]:
+    """Declare some flags, each with the attributes that `changes` gives it instead of the usual ones."""
 
     def declare(command: Command) -> Command:
-        for option in reversed(declared):
-            command = option(command)
+        for name in reversed(list(names)):
+            words = WORDS.get(name, (f"--{name.replace('_', '-')}",))
+            command = click.option(*words, **{**DECLARED[name], **changes.get(name, {})})(command)
         return command
 
     return declare
+
+
+def unset() -> dict[str, Any]:
+    """Every flag as it is where nothing is typed."""
+    return {name: () if "multiple" in given else given.get("default") for name, given in DECLARED.items()}
+
+
+def _flag(told: str, **attributes: Any) -> dict[str, Any]:
+    return {"help": told, **attributes}
+
+
+WORDS = {"output": ("-o", "--output"), "explain": ("--explain/--no-explain",)}
+DECLARED: dict[str, dict[str, Any]] = {
+    "gpu": _flag("The card: a100-40g, rtx-4090 ... or a TOML file.", required=True, metavar="NAME"),
+    "gpus": _flag("Cards that share one copy.", type=click.IntRange(1, 1024), default=1),
+    "replicas": _flag("Copies behind the router.", type=click.IntRange(1, 1024), default=1),
+    "router": _flag("Which replica gets a request.", default="round_robin", metavar="NAME"),
+    "host": _flag("The machine around the card; the usual one if left out.", metavar="NAME"),
+    "vram": _flag("Memory of the card, as 40GiB, instead of the catalogue's.", metavar="SIZE"),
+    "model": _flag("The model to serve.", default="llama-3.1-8b", metavar="NAME"),
+    "engine": _flag("An engine to compare; repeatable.", multiple=True, metavar="NAME[@VERSION]"),
+    "weights": _flag("Weight format for every engine: q4_k_m, fp16, fp8 ...", metavar="TYPE"),
+    "kv_type": _flag("Type of the KV cache: f16, fp8, q8_0 ...", metavar="TYPE"),
+    "scheduler": _flag("A policy instead of the engine's: sjf:noise=0.3.", metavar="NAME[:K=V]"),
+    "step_table": _flag("Measured step times instead of the data sheet.", metavar="FILE"),
+    "users": _flag("1..128 doubles and refines, 1..128/8, 1,10,50.", default="1..128", metavar="N"),
+    "load": _flag("closed, burst, offline:N, poisson:R ...", default="closed", metavar="KIND"),
+    "workload": _flag("Lengths as measured: chat, code, rag ...", default="chat", metavar="NAME"),
+    "prompt_tokens": _flag("512, uniform:64,512, lognormal:mean=..., file.csv.", metavar="LENGTHS"),
+    "output_tokens": _flag("The same for answers.", metavar="LENGTHS"),
+    "think": _flag("Pause between messages: 10s, exp:10s.", default="0s", metavar="TIME"),
+    "requests": _flag("Measured requests at each load.", type=click.IntRange(1, 10_000_000)),
+    "timeout": _flag("The client's patience, as 60s.", metavar="TIME"),
+    "retries": _flag("New attempts after a failure.", type=click.IntRange(0, 100), default=0),
+    "seeds": _flag("Runs of each load.", type=click.IntRange(1, 1000), default=3),
+    "seed": _flag("The first seed.", type=click.IntRange(0, 2**32), default=0),
+    "slo": _flag("chat, interactive ... or ttft=500ms,tpot=40ms.", default="chat", metavar="SLO"),
+    "jobs": _flag("Processes; as many as cores if left out.", type=click.IntRange(1, 4096)),
+    "output": _flag("table, json, jsonl, csv, md, html.", multiple=True, metavar="FORMAT[=PATH]"),
+    "resume": _flag("Go on where a sweep with the same output was cut off.", is_flag=True, default=False),
+    "fail_if": _flag("Exit 99: capacity<50, ttft_p99>1s, slo.", multiple=True, metavar="CONDITION"),
+    "explain": _flag("Prove each cause by moving its knob.", default=True),
+    "quiet": _flag("No progress and no warnings on stderr.", is_flag=True, default=False),
+    "dry_run": _flag("Say what would be run and what fits, and stop.", is_flag=True, default=False),
+}
