@@ -10,7 +10,7 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from reports.document import Document, to_json
-from reports.labels import bounds_ms, short_duration
+from reports.labels import bounds_ms, by_rate, short_duration
 from reports.markup import Html, element, joined
 from reports.sections import closeups, curves, definitions, moved, points, repeat, spending, trust, verdict
 from reports.sections.parts import data
@@ -57,7 +57,8 @@ def title(document: Document) -> str:
     """What the page is about."""
     gpus = document.scenario.get("gpus", 1)
     which = f"does one {named(document, 'gpu')}" if gpus == 1 else f"do {gpus} × {named(document, 'gpu')}"
-    return f"How many users {which} carry?"
+    what = "requests a second" if by_rate(document) else "users"
+    return f"How many {what} {which} carry?"
 
 
 def asked(document: Document) -> str:

@@ -3,9 +3,12 @@
 from typing import Any
 
 from reports.document import Cliff, Document, VariantRow
-from reports.figures.canvas import Figure, figure
+from reports.figures.canvas import Axis, Figure, figure
 from reports.labels import by_rate, cliff_of, shown
 from reports.palette import NEUTRAL, styles
+
+
+FEW = 6  # with fewer, an axis would count half users
 
 
 def draw(document: Document) -> Figure:
@@ -27,11 +30,18 @@ def draw(document: Document) -> Figure:
     }
     farthest = max([*carried, *(cliff.high or 0 for cliff in cliffs if cliff)], default=0) or 1
     unit = "requests per second kept up with" if by_rate(document) else "users at once within the SLO"
-    x = {"title": {"text": unit}, "range": [0, 1.3 * farthest]}
+    x: Axis = {"title": {"text": unit}, "range": [0, 1.3 * farthest]}
+    if farthest < FEW:
+        x["dtick"] = 1
     notes = [_note(row, cliff, edge) for row, cliff, edge in zip(rows, cliffs, carried, strict=True)]
     y = {"autorange": "reversed", "type": "category", "ticklabelstandoff": 6, "showgrid": False}
     shape = {"bargap": 0.35, "height": 70 + 38 * max(len(rows), 2), "showlegend": False}
     return figure([bars], x, y, annotations=notes, meta={"x_end_if_narrow": 1.9 * farthest}, **shape)
+
+
+def is_empty(document: Document) -> bool:
+    """Whether no variant carries anything, and words are enough."""
+    return not any(_carried(cliff) for cliff in document.cliffs)
 
 
 def caption(document: Document) -> str:

@@ -2,7 +2,7 @@
 
 from reports.document import Document
 from reports.figures import attainment, latency, throughput
-from reports.labels import drawn_variants
+from reports.labels import by_rate, drawn_variants
 from reports.markup import Html, element, joined
 from reports.palette import styles
 from reports.sections.parts import grid, panel, section
@@ -37,7 +37,8 @@ def draw(document: Document) -> Html:
     panels.insert(1, panel("curve-throughput", "Throughput", made, throughput.draw(document), legend="shared"))
     kept = "The share of requests that meet every bound; capacity ends where it falls below the target."
     panels.append(panel("curve-slo", "Requests within the SLO", kept, attainment.draw(document), legend="shared"))
-    return section("curves", "As users are added", LEAD, _chips(document), grid(*panels))
+    title = "As more arrives" if by_rate(document) else "As users are added"
+    return section("curves", title, LEAD, _chips(document), grid(*panels))
 
 
 def _chips(document: Document) -> Html:

@@ -17,8 +17,13 @@ def section(name: str, title: str, lead: str, *content: Html) -> Html:
     inner = joined(*content)
     if not inner:
         return Html("")
-    words = element("p", lead, class_="lead") if lead else Html("")
+    words = element("p", *with_commands(lead), class_="lead") if lead else Html("")
     return element("section", element("h2", title), words, inner, id=name)
+
+
+def with_commands(line: str) -> list[str]:
+    """What stands between backticks is to be typed."""
+    return [element("code", part) if place % 2 else part for place, part in enumerate(line.split("`"))]
 
 
 def panel(name: str, title: str, caption: str, drawn: Figure, *, wide: bool = False, legend: str = "own") -> Html:

@@ -7,7 +7,10 @@ from reports.document import Document
 from reports.markup import Html, element
 from reports.sections.parts import section
 
-LEAD = "The same version of simctl gives the same numbers; results.json beside this page holds all of them."
+LEAD = (
+    "The same version of simctl gives the same numbers, and results.json beside this page holds all of them: "
+    "`simctl sweep results.json` runs everything again, `simctl report results.json` only draws this page again."
+)
 
 
 def draw(document: Document) -> Html:

@@ -5,7 +5,7 @@ from typing import Any
 from reports.document import Document, VariantRow
 from reports.labels import TRUST_WORDS
 from reports.markup import Html, element, joined
-from reports.sections.parts import facts, section
+from reports.sections.parts import facts, section, with_commands
 from reports.tables import flat
 
 LEAD = "These are predictions of a simulation, not measurements of this machine."
@@ -20,13 +20,8 @@ def warnings(document: Document) -> Html:
 def _list(title: str, lines: tuple[str, ...], name: str) -> Html:
     if not lines:
         return Html("")
-    items = joined(*(element("li", *_with_commands(line)) for line in lines))
+    items = joined(*(element("li", *with_commands(line)) for line in lines))
     return element("aside", element("h3", title), element("ul", items), class_=name)
-
-
-def _with_commands(line: str) -> list[str]:
-    """What stands between backticks is to be typed."""
-    return [element("code", part) if place % 2 else part for place, part in enumerate(line.split("`"))]
 
 
 def draw(document: Document) -> Html:

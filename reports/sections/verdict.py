@@ -14,7 +14,7 @@ def draw(document: Document) -> Html:
     look = styles(document)
     cards = [_card(document, row, look[row.id]) for row in document.variants]
     bars = Html("")
-    if document.cliffs:
+    if not capacity.is_empty(document):
         caption = capacity.caption(document)
         bars = panel("capacity", "What each variant carries", caption, capacity.draw(document), wide=True)
     content = (_headline(document), bars, element("div", joined(*cards), class_="cards") if cards else Html(""))
@@ -101,7 +101,7 @@ def _reasons(cliff: Cliff) -> dict[str, Html | str]:
         known["cliff"] = f"from {rise.from_:,} to {rise.to:,} users p99 TTFT grows {rise.height:.1f} times"
     if cliff.cause is not None:
         known["cause"] = joined(element("code", cliff.cause), element("span", LIMIT_WORDS[cliff.cause]))
-    if cliff.knob:
+    if cliff.knob and cliff.counterfactual is None:
         known["knob"] = element("code", cliff.knob)
     if cliff.counterfactual is not None:
         moved = cliff.counterfactual
