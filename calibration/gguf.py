@@ -133,7 +133,7 @@ class _Shape:
     def _windows(self, layers: int) -> dict[str, int]:
         """The sliding window and the layers that have it, listed, by a pattern, or by the family's own habit."""
         window = self._count("attention.sliding_window")
-        if not window:
+        if not 0 < window < self._whole("context_length"):
             return {}
         listed = self._metadata.get(self._key("attention.sliding_window_pattern"))
         if isinstance(listed, Array):

@@ -30,9 +30,9 @@ def attention_of(fields: Fields, family: Family, hidden: int) -> Attention:
     if "global_head_dim" in fields:
         return _two_kinds(fields, hidden, heads)
     kv_heads = _kv_heads(fields, heads)
-    if "head_dim" not in fields and hidden % heads:
+    if "head_dim" not in fields and "kv_channels" not in fields and hidden % heads:
         raise fields.refuse("head_dim", f"is missing and hidden_size {hidden} is no multiple of {heads} heads")
-    head_dim = fields.whole("head_dim", default=hidden // heads)
+    head_dim = fields.whole("head_dim", "kv_channels", default=hidden // heads)
     queries = heads * head_dim
     keys = kv_heads * head_dim
     gates = queries if fields.flag("attn_output_gate") else 0
@@ -48,8 +48,9 @@ def attention_of(fields: Fields, family: Family, hidden: int) -> Attention:
 
 
 def _kv_heads(fields: Fields, heads: int) -> int:
-    several = not fields.flag("multi_query") or fields.flag("new_decoder_architecture")
-    kv_heads = fields.whole("num_key_value_heads", "num_kv_heads", default=heads if several else 1)
+    if fields.flag("multi_query") and not fields.flag("new_decoder_architecture"):
+        return 1
+    kv_heads = fields.whole("num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads)
     if kv_heads > heads or heads % kv_heads:
         raise fields.refuse("num_key_value_heads", f"{kv_heads} cannot share {heads} heads evenly")
     return kv_heads

@@ -29,6 +29,11 @@ UNLIKE = (
     "full_attn_idxs",
     "compress_ratios",
     "linear_attn_config",
+    "attn_layer_period",
+    "attn_type_list",
+    "block_types",
+    "conv_L_cache",
+    "ffn_config",
     PER_LAYER_INPUT,
 )
 
@@ -54,12 +59,14 @@ def read_config(path: Path) -> Model:
 def _model(fields: Fields, family: Family, path: Path, engine_name: str) -> Model:
     hidden = fields.whole("hidden_size", "n_embd", "n_embed", "d_model")
     layers = fields.whole("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-    vocab = fields.whole("vocab_size")
+    vocab = fields.whole("vocab_size", "padded_vocab_size")
     tied = fields.flag("tie_word_embeddings")
     context = fields.whole("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "model_max_length")
     attention = attention_of(fields, family, hidden)
     forward = feed_forward_of(fields, family, hidden, layers)
     window, window_layers = _windows(fields, family, attention, layers)
+    if window >= context:  # a window that no request outgrows
+        window, window_layers = 0, 0
     limited = window_layers if attention.limited_parameters else 0
     body = (layers - limited) * attention.parameters + limited * attention.limited_parameters
     body += (

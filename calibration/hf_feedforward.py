@@ -19,15 +19,18 @@ class FeedForward:
 
 def feed_forward_of(fields: Fields, family: Family, hidden: int, layers: int) -> FeedForward:
     """Dense throughout, or with experts in the layers that have them."""
-    experts = fields.count("num_local_experts", "num_experts", "n_routed_experts")
+    experts = fields.count("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
     if experts <= 1:
+        unknown = fields.counted_like("expert")
+        if unknown:
+            raise fields.refuse(unknown, "counts experts, and under no known name is said how many there are")
         width = _width(fields, hidden)
         return FeedForward(width, layers * _block(family, hidden, width))
     return _routed(fields, family, hidden, layers, experts)
 
 
 def _routed(fields: Fields, family: Family, hidden: int, layers: int, experts: int) -> FeedForward:
-    chosen = fields.whole("num_experts_per_tok", "experts_per_token", "top_k_experts", "moe_topk")
+    chosen = fields.whole("num_experts_per_tok", "experts_per_token", "top_k_experts", "moe_topk", "moe_k")
     if chosen > experts:
         raise fields.refuse("num_experts_per_tok", f"{chosen} is more than the {experts} experts")
     width = fields.whole("moe_intermediate_size", "intermediate_size", "ffn_hidden_size")

@@ -50,6 +50,13 @@ class Fields:
         value = self._table.get(name)
         return value if isinstance(value, list) else []
 
+    def counted_like(self, word: str) -> str | None:
+        """A field whose name holds the word and whose value is a number above 1."""
+        for name, value in self._table.items():
+            if word in name and isinstance(value, int) and not isinstance(value, bool) and value > 1:
+                return name
+        return None
+
     def table(self, name: str) -> dict[str, Any]:
         """A table, empty where there is none under that name."""
         value = self._table.get(name)

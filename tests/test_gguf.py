@@ -110,6 +110,10 @@ def test_layers_with_a_window_are_listed_or_follow_a_pattern(
     assert model.kv_bytes(1000) == 256 * 2 * ((2 - layers) * 1000 + layers * 256)
 
 
+def test_a_window_that_no_context_outgrows_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, gguf(llama(llama__attention__sliding_window=4096), llama_tensors())).window == 0
+
+
 def test_a_latent_cache_is_one_rank_and_one_rotated_part(tmp_path: Path) -> None:
     facts = llama(
         llama__attention__kv_lora_rank=128, llama__rope__dimension_count=32, llama__attention__key_length_mla=96

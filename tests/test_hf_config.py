@@ -139,6 +139,27 @@ DEEPSEEK_V2_LITE = {
     "q_lora_rank": None,
     "vocab_size": 102_400,
 }
+FALCON = {
+    "model_type": "falcon",
+    "hidden_size": 4544,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 71,
+    "num_kv_heads": 71,
+    "multi_query": True,
+    "ffn_hidden_size": 18176,
+    "vocab_size": 65024,
+    "max_position_embeddings": 2048,
+}
+STARCODER = {
+    "model_type": "gpt_bigcode",
+    "n_embd": 6144,
+    "n_layer": 40,
+    "n_head": 48,
+    "n_inner": 24576,
+    "multi_query": True,
+    "vocab_size": 49152,
+    "n_positions": 8192,
+}
 OPT = {
     "model_type": "opt",
     "hidden_size": 4096,
@@ -188,11 +209,18 @@ def read(folder: Path, table: Any) -> Model:
         (DEEPSEEK_V3, 671_026_419_200),
         (DEEPSEEK_V2_LITE, 15_706_484_224),
         (OPT, 6_658_473_984),
+        (STARCODER, 15_517_456_384),
     ],
     ids=lambda item: item["model_type"] if isinstance(item, dict) else "",
 )
 def test_parameters_are_those_that_the_publisher_counts(tmp_path: Path, table: dict[str, Any], parameters: int) -> None:
     assert read(tmp_path, table).parameters == pytest.approx(parameters, rel=1e-5)
+
+
+def test_one_head_of_keys_is_shared_by_all_queries(tmp_path: Path) -> None:
+    model = read(tmp_path, FALCON)
+    assert model.kv_heads == 1
+    assert model.parameters == pytest.approx(6_921_720_704, rel=1e-3)
 
 
 def test_a_token_uses_its_experts_and_all_that_is_shared(tmp_path: Path) -> None:
@@ -210,7 +238,8 @@ def test_a_token_uses_its_experts_and_all_that_is_shared(tmp_path: Path) -> None
         (QWEN2, 0, 0),
         (MIXTRAL, 0, 0),
         ({**LLAMA, "model_type": "mistral", "sliding_window": 4096}, 4096, 32),
-        ({**QWEN2, "use_sliding_window": True, "max_window_layers": 21}, 131_072, 7),
+        ({**QWEN2, "use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 21}, 4096, 7),
+        ({**PHI3, "sliding_window": 4096}, 0, 0),
         (GEMMA2, 4096, 13),
         (GEMMA3, 1024, 29),
         (PHI3, 2047, 32),
@@ -304,6 +333,7 @@ def test_a_missing_field_is_named_with_its_file(tmp_path: Path, missing: str) ->
         ({**LLAMA, "is_encoder_decoder": True}, "'is_encoder_decoder' is true"),
         ({**LLAMA, "ssm_state_size": 128}, "'ssm_state_size' belongs to an architecture that is not modelled"),
         ({**LLAMA, "layer_types": ["linear_attention"] * 32}, "'linear_num_value_heads' is missing"),
+        ({**LLAMA, "moe_experts": 64}, "'moe_experts' counts experts"),
         ({**MIXTRAL, "num_experts_per_tok": 9}, "'num_experts_per_tok' 9 is more than the 8 experts"),
         ({**MIXTRAL, "first_k_dense_replace": 32}, "leaves no layer its experts"),
     ],
