@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from calibration import naming
+from calibration.pitfalls import Pitfall
 from calibration.points import Point, Reading
 from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
@@ -25,7 +26,7 @@ class Reader(Protocol):
     """What a module of `calibration/readers` holds; a new format is one new file there."""
 
     FORMAT: str  # as the tool that writes it is called
-    PITFALLS: tuple[str, ...]  # what its figures do not mean, for whoever reads them
+    PITFALLS: tuple[str | Pitfall, ...]  # what its figures do not mean, for whoever reads them
     # and ASSUMED: Mapping[str, str] where its tool is all but always used in one way: columns, for blanks nobody fills
 
     def recognises(self, head: str) -> bool:
@@ -83,8 +84,11 @@ def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str
         raise BadScenario(f"{path}: {bad}") from None
     except RecursionError:
         raise BadScenario(f"{path}: nested too deeply") from None
-    values = {**getattr(reader, "ASSUMED", {}), **given}
-    return replace(reading, points=tuple(_filled(point, values) for point in reading.points))
+    assumed: dict[str, str] = getattr(reader, "ASSUMED", {})
+    blank = [name for name in assumed if any(getattr(point, name) in UNSTATED for point in reading.points)]
+    doubts = [f"no {name} is stated: {assumed[name]} is assumed" for name in blank if name not in given]
+    points = tuple(_filled(point, {**assumed, **given}) for point in reading.points)
+    return replace(reading, points=points, warnings=(*reading.warnings, *doubts))
 
 
 def _joined(readings: list[Reading]) -> Reading:

@@ -37,6 +37,16 @@ def test_only_a_prompt_cut_finer_than_by_default_is_a_microbatch(
     assert [point.load for point in read(tmp_path / "one.json").points] == [load]
 
 
+@pytest.mark.parametrize(("on_card", "split"), [(0, True), (27, True), (28, False), (99, False), (-1, False)])
+def test_layers_left_to_the_processor_are_told(on_card: int, split: bool, tmp_path: Path) -> None:
+    rows = json.loads((FORMATS / "llama_bench.json").read_text(encoding="utf-8"))
+    known = {"model_filename": "qwen2.5-7b-q4_k_m.gguf", "n_gpu_layers": on_card}  # of 28 layers
+    (tmp_path / "one.json").write_text(json.dumps([rows[1] | known]))
+    found = read(tmp_path / "one.json")
+    assert ("layers on the CPU" in found.points[0].notes) == split
+    assert any("-ngl" in warning for warning in found.warnings) == split
+
+
 def test_throughput_of_prompt_and_answer_together_is_not_the_answers() -> None:
     both = read(FORMATS / "llama_bench.json").points[3]
     assert both.output_tps == pytest.approx(128 / 0.8)

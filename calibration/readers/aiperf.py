@@ -5,16 +5,18 @@ from functools import partial
 from pathlib import Path
 
 from calibration.jsonrows import json_rows
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading
 from calibration.rows import Row, gather
 
 FORMAT = "AIPerf"
 PITFALLS = (
-    "its inter_token_latency is one mean a request, which is TPOT here; single gaps are not in this file",
-    "output_sequence_length counts tokens by the client's tokenizer, which need not be what the server produced",
-    "a concurrency of as many as there are requests is one burst",
-    "without streaming there is no TTFT and no TPOT",
-    "the export does not say what server answered: give the engine",
+    Pitfall(
+        "inter_token_latency is one mean a request: it stands as TPOT", lambda point: point.tpot_ms_mean is not None
+    ),
+    Pitfall("answers are counted by the client's tokenizer, which need not be what the server produced"),
+    Pitfall("a concurrency of as many as there are requests is one burst", under("burst")),
+    Pitfall("nothing was streamed: there is no TTFT and no TPOT", lambda point: point.ttft_ms_mean is None),
 )
 
 TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3, "seconds": 1e3, "milliseconds": 1.0}
@@ -30,7 +32,7 @@ def read(text: str, source: str, path: Path) -> Reading:
     """A point a run."""
     rows, broken = json_rows(text, str(path))
     points, rejected = gather(rows, partial(_point, source), str(path))
-    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=warnings(PITFALLS, points))
 
 
 def _point(source: str, row: Row) -> Point:

@@ -4,18 +4,17 @@ from functools import partial
 from pathlib import Path
 
 from calibration.jsonrows import parsed
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading, Rejected
 from calibration.rows import Row, gather, ratio
 from sim.errors import BadScenario
 
 FORMAT = "GuideLLM"
 PITFALLS = (
-    "its time_per_output_token includes the TTFT: it is not read",
-    "its inter_token_latency is one mean a request, which is TPOT here; gaps between single tokens are not reported",
-    "request_latency is in seconds, the other times are in milliseconds",
-    "a throughput benchmark that sends no more than it may keep in flight is a burst",
-    "requests that the end of a benchmark cut short count neither as successes nor as failures",
-    "the report does not say what server answered: give the engine",
+    Pitfall(
+        "inter_token_latency is one mean a request: it stands as TPOT", lambda point: point.tpot_ms_mean is not None
+    ),
+    Pitfall("a throughput run that sends no more than it may keep in flight is a burst", under("burst")),
 )
 
 STRATEGY_AT = (("config", "strategy"), ("args", "strategy"), ("scheduler", "strategy"))
@@ -40,7 +39,13 @@ def read(text: str, source: str, path: Path) -> Reading:
     points, rejected = gather(rows, partial(_point, source), str(path))
     rejected += [Rejected(str(path), None, f"benchmarks[{index}]", "is not an object") for index in others]
     version = report.inside("metadata").text("guidellm_version")
-    return Reading(FORMAT, tuple(points), tuple(rejected), {"guidellm_version": version} if version else {}, PITFALLS)
+    return Reading(
+        FORMAT,
+        tuple(points),
+        tuple(rejected),
+        {"guidellm_version": version} if version else {},
+        warnings(PITFALLS, points),
+    )
 
 
 def _report(text: str, file: str) -> Row:

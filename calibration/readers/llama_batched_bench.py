@@ -7,16 +7,14 @@ from pathlib import Path
 
 from calibration.jsonrows import json_rows
 from calibration.llamatext import has_table, model_and_weights, table_rows, weights_by_heading
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading
 from calibration.rows import Row, gather, ratio
 
 FORMAT = "llama-batched-bench"
 PITFALLS = (
-    "T_PP is the time of all prompts together, so it stands as the TTFT of each of them",
-    "S_TG counts decoding alone; the throughput kept here is of the whole batch, prompts included",
-    "every row becomes three points: the batch, its prompts (prefill) and one step of its decoding (decode_step)",
-    "the first row of a run also warms the program up, which shows in its T_PP",
-    "prompts shared by all sequences (-pps) or sequences decoded one after another are refused: no server does that",
+    Pitfall("T_PP is the time of all prompts together, so it stands as the TTFT of each of them", under("offline")),
+    Pitfall("the first row of a run also warms the program up, which shows in its T_PP", under("offline")),
 )
 
 COLUMNS = {"PP": "pp", "TG": "tg", "B": "pl", "N_KV": "n_kv", "T_PP s": "t_pp", "T_TG s": "t_tg", "T s": "t"}
@@ -39,7 +37,9 @@ def read(text: str, source: str, path: Path) -> Reading:
     rows += table_rows(text, COLUMNS, "T_PP s")
     batches, rejected = gather(rows, partial(_batch, source, weights_by_heading(text)), str(path))
     points = [point for batch in batches for point in (batch, *_parts(batch))]
-    return Reading(FORMAT, tuple(points), (*broken, *rejected), {"rows": float(len(batches))}, PITFALLS)
+    return Reading(
+        FORMAT, tuple(points), (*broken, *rejected), {"rows": float(len(batches))}, warnings(PITFALLS, points)
+    )
 
 
 def _batch(source: str, formats: Mapping[str, str], row: Row) -> Point:

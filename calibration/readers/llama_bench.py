@@ -5,22 +5,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from calibration import naming
+from calibration import catalog, naming
 from calibration.llamaforms import bench_rows
 from calibration.llamatext import has_table, model_and_weights
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading
 from calibration.rows import Row, gather
 
 FORMAT = "llama-bench"
 PITFALLS = (
-    "neither tokenisation nor sampling is inside, nor any server: a request through one takes longer",
-    "-b and -ub are how many tokens of one prompt are computed at a time, not how many users there are",
-    "a prompt cut finer than by default becomes a micro-batch point: its figure is of the kernels, not of a server",
-    "t/s of a pg test counts prompt and answer together",
-    "fewer layers on the card than the model has (-ngl) leave the rest to the CPU",
+    Pitfall("neither tokenisation nor sampling is inside, nor any server: a request through one takes longer"),
+    Pitfall("-ub is tokens of one prompt at a time, not users: these figures are of the kernels", under("microbatch")),
+    Pitfall(
+        "t/s of a pg test counts prompt and answer together: it is taken apart", lambda point: bool(point.e2e_ms_mean)
+    ),
+    Pitfall("layers that -ngl left to the CPU slow every token down", lambda point: SPLIT in point.notes),
 )
 
 DEFAULT_UBATCH = 512
+SPLIT = "layers on the CPU"
+FEWEST_LAYERS = 16  # of models that people serve
 OPTIONS = {
     "n-gpu-layers": "n_gpu_layers",
     "batch-size": "n_batch",
@@ -45,7 +49,7 @@ def read(text: str, source: str, path: Path) -> Reading:
     """A point a test."""
     rows, broken = bench_rows(text, str(path))
     points, rejected = gather(rows, partial(_point, source), str(path))
-    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=warnings(PITFALLS, points))
 
 
 def _point(source: str, row: Row) -> Point:
@@ -106,8 +110,19 @@ def _bare(source: str, row: Row) -> Point:
         load_value=1.0,
         slots=1,
         depth_tokens=row.amount("n_depth"),
-        notes="; ".join(filter(None, (row.text("backends"), row.text("cpu_info") if gpu == "cpu" else ""))),
+        notes="; ".join(filter(None, (row.text("backends"), _on_the_processor(row, gpu, model)))),
     )
+
+
+def _on_the_processor(row: Row, gpu: str, model: str) -> str:
+    """What the processor did of the work: all of it, or the layers that the card was not given."""
+    if gpu == naming.PROCESSOR:
+        return row.text("cpu_info")
+    given = row.number("n_gpu_layers")
+    known = naming.model_and_format(model)[0]
+    layers = catalog.model(known).layers if naming.is_model(known) else FEWEST_LAYERS
+    # -1 is all of them
+    return SPLIT if given is not None and 0 <= given < layers else ""
 
 
 def _size(model: str) -> str:
@@ -125,7 +140,7 @@ def _option(row: Row, key: str) -> str:
 def _card(row: Row) -> tuple[str, int]:
     """The card and how many of it; the processor where no card took part."""
     if row.text("backends") in PROCESSORS:
-        return "cpu", 1
+        return naming.PROCESSOR, 1
     names = [name.strip() for name in row.text("gpu_info").split(",") if name.strip()]
     if not names:
         return row.text("device") or "unstated", row.whole("devices") or 1

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from calibration.csvrows import csv_lines, named
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import ENGINES, LOADS, Point, Reading
 from calibration.rows import Row, gather
 from sim.errors import BadScenario, UnknownName
 
 FORMAT = "points CSV"
-PITFALLS = ("output_tps is of the whole run, prompts included, unless the notes say otherwise",)
+PITFALLS = (
+    Pitfall("a burst's tail runs at a small batch: it is no closed loop of as many", under("burst")),
+    Pitfall("output_tps counts the prompts' time unless the notes say otherwise", under("offline")),
+)
 
 COLUMNS = {field.name: field.type for field in fields(Point)}
 NEEDED = ("engine", "load", "load_value")
@@ -36,7 +40,7 @@ def recognises(head: str) -> bool:
 def read(text: str, source: str, path: Path) -> Reading:
     """A point a row; a number that cannot be true refuses its row, a column that is not the table's the whole file."""
     points, rejected = gather(_rows(text, str(path)), partial(_point, source), str(path))
-    return Reading(FORMAT, tuple(points), tuple(rejected), warnings=PITFALLS)
+    return Reading(FORMAT, tuple(points), tuple(rejected), warnings=warnings(PITFALLS, points))
 
 
 def _rows(text: str, file: str) -> Iterator[Row]:

@@ -9,15 +9,15 @@ from statistics import fmean
 import numpy as np
 
 from calibration.jsonrows import json_rows
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading, Rejected
 from calibration.recorded_run import RecordedRun, beside
 from calibration.rows import BadField, Row
 
 FORMAT = "simctl recording"
 PITFALLS = (
-    "times are the client's: connecting, streaming and its own work are inside",
-    "tokens that arrive in one piece have one time, so gaps of 0 are among the inter-token latencies",
-    "a level begins with all users at once and ends with fewer and fewer of them",
+    Pitfall("times are the client's: connecting, streaming and its own work are inside"),
+    Pitfall("a level begins with all users at once and ends with fewer and fewer of them", under("closed")),
 )
 LONGEST_REASON = 200  # characters
 
@@ -55,7 +55,7 @@ def read(text: str, source: str, path: Path) -> Reading:
     run = replace(run, engine=run.engine or _engine(text))
     points = [_level(source, run, done, failed[users]) for users, done in sorted(levels.items()) if done]
     requests = sum(len(done) for done in levels.values())
-    return Reading(FORMAT, tuple(points), tuple(rejected), {"requests": float(requests)}, PITFALLS)
+    return Reading(FORMAT, tuple(points), tuple(rejected), {"requests": float(requests)}, warnings(PITFALLS, points))
 
 
 def _request(row: Row, users: int) -> Request:

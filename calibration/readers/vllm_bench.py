@@ -4,16 +4,16 @@ from functools import partial
 from pathlib import Path
 
 from calibration.jsonrows import json_rows
+from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading
 from calibration.rows import Row, gather, ratio
 
 FORMAT = "vllm bench serve"
 PITFALLS = (
-    "TTFT counts from when the client sends: the server's queue is inside it, waiting for a free client is not",
-    "ITL is between streamed pieces, which hold several tokens each under speculative decoding",
-    "max_concurrency not below num_prompts is one burst, not a closed loop: its tail runs at a small batch",
-    "P99 of fewer than 100 requests is about their maximum",
-    "the backend names how requests are sent, not what answers them: vLLM is assumed unless another engine is given",
+    Pitfall("a TTFT counts from when the client sends: waiting for its own cap is outside", under("closed", "single")),
+    Pitfall("a burst's tail runs at a small batch: it is no closed loop of as many", under("burst")),
+    Pitfall("ITL is between streamed pieces of several tokens each", lambda point: SPECULATIVE in point.notes),
+    Pitfall("P99 of fewer than 100 requests is about their maximum", lambda point: FEW in point.notes),
 )
 ASSUMED = {"engine": "vllm"}
 
@@ -25,6 +25,8 @@ ENGINES = {
     "llama.cpp": "llama.cpp",
     "deepspeed-mii": "deepspeed-mii",
 }
+SPECULATIVE = "speculative decoding"
+FEW = "few requests"
 UNLIMITED = ("inf", "infinity", "")
 NEVER_SATURATED = 0.95  # of the rate that was asked for, carried through
 OPTIONS = ("max_num_batched_tokens", "gpu_memory_utilization", "enforce_eager", "block_size", "kv_cache_dtype")
@@ -39,7 +41,7 @@ def read(text: str, source: str, path: Path) -> Reading:
     """A point a run; runs in which nothing succeeded are refused."""
     rows, broken = json_rows(text, str(path))
     points, rejected = gather(rows, partial(point, source), str(path))
-    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=PITFALLS)
+    return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=warnings(PITFALLS, points))
 
 
 def point(source: str, row: Row) -> Point:
@@ -107,7 +109,9 @@ def _notes(row: Row, prompts: float) -> list[str]:
     elif rate.lower() not in UNLIMITED and not _carried(row, row.needed("request_rate")):
         notes.append(f"only {row.text('request_throughput')} of {rate} requests a second were carried")
     if any(name.startswith("spec_decode") for name in row.values):
-        notes.append("speculative decoding")
+        notes.append(SPECULATIVE)
+    if row.needed("completed") < 100:
+        notes.append(FEW)
     if row.text("run_number") == "0":
         notes.append("first run of its server, which may include warming up")
     return notes

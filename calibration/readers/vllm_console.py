@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from calibration.pitfalls import warnings
 from calibration.points import Reading
 from calibration.readers import vllm_bench
 from calibration.rows import Row, gather
@@ -43,7 +44,7 @@ def recognises(head: str) -> bool:
 def read(text: str, source: str, path: Path) -> Reading:
     """A point a block."""
     points, rejected = gather(_blocks(text), partial(vllm_bench.point, source), str(path))
-    return Reading(FORMAT, tuple(points), tuple(rejected), warnings=PITFALLS)
+    return Reading(FORMAT, tuple(points), tuple(rejected), warnings=warnings(PITFALLS, points))
 
 
 def _blocks(text: str) -> Iterator[Row]:
