@@ -155,6 +155,17 @@ def test_warnings_advice_definitions_and_origin_are_on_the_page() -> None:
         assert words in text
 
 
+def test_where_nothing_is_carried_words_are_enough() -> None:
+    text = content(results(cliffs=(cliff("vllm", status="none", capacity_users=0, low=None, high=None),)))
+    assert 'id="capacity"' not in text
+    assert '<strong data-field="cliff.capacity_users" data-value="0" data-variant="vllm">0</strong>' in text
+
+
+def test_advice_to_type_something_shows_what_to_type() -> None:
+    text = content(results(advice=("run `a < b` for ten minutes",)))
+    assert "<li>run <code>a &lt; b</code> for ten minutes</li>" in text
+
+
 def test_the_headline_names_the_variant_that_carries_most() -> None:
     headline = re.search(r'<p class="headline">(.*?)</p>', content(results()))
     assert headline is not None

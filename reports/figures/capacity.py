@@ -7,7 +7,6 @@ from reports.figures.canvas import Axis, Figure, figure
 from reports.labels import by_rate, cliff_of, shown
 from reports.palette import NEUTRAL, styles
 
-
 FEW = 6  # with fewer, an axis would count half users
 
 
