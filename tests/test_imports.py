@@ -55,7 +55,7 @@ def forbidden(path: PurePosixPath, module: str) -> str | None:
     if target in WINGS and target != room and not is_door:
         return "a wing imports no other wing" if room in WINGS else "the kernel imports no wing"
     if room == "sim" and not is_door and is_third_party(target) and not is_allowed(path, target):
-        return "the kernel imports simpy and numpy only (sweep.py joblib too)"
+        return "the kernel imports simpy and numpy only (runner.py joblib too)"
     return None
 
 

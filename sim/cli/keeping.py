@@ -32,10 +32,12 @@ class Kept:
         lines = _lines(self.path)
         if not lines:
             return 0
-        if lines[0].get("scenario") != self.scenario:
+        if not isinstance(lines[0], dict) or lines[0].get("scenario") != self.scenario:
             raise BadScenario(f"{self.path} holds runs of another scenario: leave out --resume to start over")
-        for line in lines[1:]:
-            self._known[line["run"]] = _decoded(line["measured"])
+        try:
+            self._known = {line["run"]: _decoded(line["measured"]) for line in lines[1:]}
+        except (KeyError, TypeError, ValueError, BadScenario) as error:
+            raise BadScenario(f"{self.path} holds no runs ({error}): leave out --resume to start over") from None
         return len(self._known)
 
     def recall(self, name: str) -> PointMetrics | None:
@@ -80,7 +82,7 @@ def beside(results: Path, study: Study) -> Kept:
     return Kept(results.with_name(results.name + SUFFIX), hashlib.sha256(text.encode()).hexdigest())
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[Any]:
     """The lines that are whole; the last one may have been cut off."""
     try:
         text = path.read_text(encoding="utf-8")

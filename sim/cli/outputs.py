@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -20,13 +21,20 @@ def _page(document: Document) -> str:
     return page(document)
 
 
-FORMATS: dict[str, Callable[[Document], str]] = {
+def _parquet(document: Document) -> bytes:
+    from reports.parquet import parquet
+
+    return parquet(document)
+
+
+FORMATS: dict[str, Callable[[Document], str | bytes]] = {
     "table": tables.plain,
     "json": to_text,
     "jsonl": tables.json_lines,
     "csv": tables.comma_separated,
     "md": tables.markdown,
     "html": _page,
+    "parquet": _parquet,
 }
 
 RESULTS = "results.json"
@@ -79,7 +87,17 @@ def parse_output(text: str) -> Output:
         raise UsageError(f"-o {text} names no file: write -o {kind}=FILE, or -o {kind} for stdout")
     if kind.lower() == "html" and not path and sys.stdout.isatty():
         raise UsageError("-o html is a whole page, too long for a terminal: write -o html=page.html")
+    if kind.lower() == "parquet":
+        _check_parquet(path)
     return Output(kind.lower(), Path(path) if path else None)
+
+
+def _check_parquet(path: str) -> None:
+    """It is a file for programs, and needs more than the rest of simctl does."""
+    if not path:
+        raise UsageError("-o parquet is not for the eye: write -o parquet=points.parquet")
+    if find_spec("pyarrow") is None or find_spec("pandas") is None:
+        raise UsageError("-o parquet needs pandas and pyarrow: pip install 'simctl[parquet]', or write -o csv=FILE")
 
 
 def _try(path: Path) -> None:
@@ -89,8 +107,14 @@ def _try(path: Path) -> None:
         raise Unwritable(f"cannot write {path}: it is a folder; name a file in it")
     if not folder.is_dir():
         raise Unwritable(f"cannot write {path}: there is no folder {folder}; make it first")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise Unwritable(f"cannot write {path}: permission denied; choose another place")
+    if path.exists() and not path.is_file():  # a pipe or a device
+        return
+    beside = _beside(path)
+    try:
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise Unwritable(f"cannot write {path}: {error.strerror or error}; choose another place") from None
 
 
 def write(document: Document, outputs: Sequence[Output]) -> None:
@@ -106,25 +130,30 @@ def write(document: Document, outputs: Sequence[Output]) -> None:
 def _write_file(document: Document, output: Output) -> str | None:
     """Write one file; what went wrong, if something did."""
     assert output.path is not None
-    text = FORMATS[output.kind](document)
+    made = FORMATS[output.kind](document)
+    content = made.encode() if isinstance(made, str) else made
     try:
         if output.path.exists() and not output.path.is_file():  # a pipe or a device
-            output.path.write_text(text, encoding="utf-8")
+            output.path.write_bytes(content)
         else:
-            _replace(output.path, text)
+            _replace(output.path, content)
     except OSError as error:
         return f"cannot write {output.path}: {error.strerror or error}"
     return None
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     """Write beside the place and move there, so that nobody ever sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _rescue(document: Document) -> str:

@@ -1,0 +1,139 @@
+"""A sweep that was cut off and goes on ends with the same bytes as one that was left alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sim.cli.keeping import SUFFIX, Kept
+from sim.cli.main import cli
+from sim.metrics import PointMetrics, summarise
+
+SWEEP = "sweep --gpu a100-40g --engine vllm --max-num-seqs 4 --users 1..32 --requests 40 --seeds 2 --jobs 1 --quiet"
+SWEEP += " --prompt-tokens uniform:20,200 --output-tokens uniform:5,40 --slo ttft=60ms"
+
+
+def simctl(words: str, *more: str) -> Result:
+    return CliRunner().invoke(cli, [*words.split(), *more], prog_name="simctl")
+
+
+class Machine:
+    """Counts the runs that are measured; after so many of them somebody presses Ctrl-C."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.runs = 0
+        self.patience: int | None = None
+        patch.setattr("sim.cli.study.summarise", self._measure)
+
+    def _measure(self, *arguments: Any, **named: Any) -> PointMetrics:
+        if self.runs == self.patience:
+            raise KeyboardInterrupt
+        self.runs += 1
+        return summarise(*arguments, **named)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.98])
+def test_a_resumed_sweep_gives_the_same_bytes(machine: Machine, tmp_path: Path, share: float) -> None:
+    """Cut off in the grid, around the cliff, or while a knob is moved."""
+    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
+    assert simctl(SWEEP, "-o", f"json={whole}").exit_code == 0
+    runs, machine.runs = machine.runs, 0
+    machine.patience = int(share * runs)
+    assert simctl(SWEEP, "-o", f"json={parts}").exit_code == 130
+    assert Path(f"{parts}{SUFFIX}").exists()
+    machine.patience = None
+    assert simctl(SWEEP, "-o", f"json={parts}", "--resume").exit_code == 0
+    assert parts.read_bytes() == whole.read_bytes()
+    assert machine.runs == runs, "what was done is not done again"
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.json", "parts.json"}
+
+
+def cut_off(machine: Machine, place: Path, runs: int = 6) -> Path:
+    """The file that is left beside the results of a sweep that was interrupted."""
+    machine.patience = runs
+    assert simctl(SWEEP, "-o", f"json={place}").exit_code == 130
+    machine.patience, machine.runs = None, 0
+    return Path(f"{place}{SUFFIX}")
+
+
+def test_a_line_that_a_kill_cut_in_half_is_run_again(machine: Machine, tmp_path: Path) -> None:
+    place = tmp_path / "results.json"
+    simctl(SWEEP, "-o", f"json={place}")
+    whole, all_runs = place.read_bytes(), machine.runs
+    machine.runs = 0
+    kept = cut_off(machine, place)
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert simctl(SWEEP, "-o", f"json={place}", "--resume").exit_code == 0
+    assert machine.runs == all_runs - 5
+    assert place.read_bytes() == whole
+
+
+def test_without_resume_a_sweep_begins_anew(machine: Machine, tmp_path: Path) -> None:
+    place = tmp_path / "results.json"
+    simctl(SWEEP, "-o", f"json={place}")
+    all_runs, machine.runs = machine.runs, 0
+    cut_off(machine, place)
+    simctl(SWEEP, "-o", f"json={place}")
+    assert machine.runs == all_runs
+
+
+def test_runs_of_another_scenario_are_refused(machine: Machine, tmp_path: Path) -> None:
+    place = tmp_path / "results.json"
+    cut_off(machine, place)
+    done = simctl(SWEEP, "--seed", "7", "-o", f"json={place}", "--resume")
+    assert done.exit_code == 3
+    assert "holds runs of another scenario: leave out --resume" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b'{"scenario": 1}\n', b"[]\n"])
+def test_a_file_that_is_no_record_of_runs_is_refused_or_ignored(tmp_path: Path, content: bytes) -> None:
+    place = tmp_path / "results.json"
+    Path(f"{place}{SUFFIX}").write_bytes(content)
+    done = simctl(SWEEP, "-o", f"json={place}", "--resume")
+    assert done.exit_code == 3
+    assert "leave out --resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_resuming_needs_a_file_to_lie_beside() -> None:
+    done = simctl(SWEEP, "--resume")
+    assert done.exit_code == 2
+    assert "name them, as -o json=results.json" in done.stderr
+
+
+def test_resuming_what_was_never_begun_is_a_sweep(tmp_path: Path) -> None:
+    place = tmp_path / "results.json"
+    assert simctl(SWEEP, "-o", f"json={place}", "--resume").exit_code == 0
+    assert json.loads(place.read_text(encoding="utf-8"))["points"]
+
+
+def test_a_full_disk_stops_the_record_and_not_the_sweep(machine: Machine, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    place = tmp_path / "results.json"
+    Path(f"{place}{SUFFIX}").symlink_to("/dev/full")
+    done = simctl(SWEEP.replace(" --quiet", ""), "-o", f"json={place}")
+    assert done.exit_code == 0
+    assert "cannot keep runs in" in done.stderr
+    assert json.loads(place.read_text(encoding="utf-8"))["points"]
+
+
+def test_a_measurement_is_kept_to_the_last_bit(machine: Machine, tmp_path: Path) -> None:
+    kept = cut_off(machine, tmp_path / "results.json")
+    scenario = json.loads(kept.read_text(encoding="utf-8").splitlines()[0])["scenario"]
+    first, second = Kept(kept, scenario), Kept(tmp_path / "again", scenario)
+    assert first.resume() == 6
+    for line in kept.read_text(encoding="utf-8").splitlines()[1:]:
+        name = json.loads(line)["run"]
+        found = first.recall(name)
+        assert found is not None
+        second.keep(name, found)
+    second.close(finished=False)
+    assert (tmp_path / "again").read_bytes() == kept.read_bytes()
