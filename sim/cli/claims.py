@@ -9,7 +9,6 @@ from calibration.claims import Claim, claims
 from calibration.points import Point
 from calibration.profile import Profile
 from sim import compose
-from sim.cli.comparing import NO_BAND, band
 from sim.cli.physics_gate import refusal
 from sim.cli.point_case import Case, cases
 from sim.cli.predictions import predictions
@@ -104,8 +103,8 @@ def _simulated(words: str, case: Case, used: Profile, forbidden: str | None) -> 
     (told,) = predictions([case], [used], 1, lambda *_: None)
     if isinstance(told.outcome, str):
         return Setting(words, refusal=forbidden, failure=told.outcome)
-    rate, (low, high) = told.outcome.output_tps, band(used, told.trust, "output_tps")
-    if (low, high) == NO_BAND:
+    rate, (low, high) = told.outcome.output_tps, used.band(told.trust, "throughput")
+    if low == high:
         low, high = UNBANDED
     return Setting(words, rate, rate * low / WIDENED, rate * high * WIDENED, forbidden)
 

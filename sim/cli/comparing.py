@@ -1,6 +1,7 @@
 """A prediction laid beside what was measured, figure by figure."""
 
 from calibration.points import Point
+from calibration.profile import Profile
 from calibration.validate import BAND_OF, Comparison, Figure, banded
 from sim.cli.outcome import Outcome
 from sim.cli.point_case import Case
@@ -9,18 +10,17 @@ from sim.cli.point_variant import engine_of
 
 SAME_SHARE = 0.03  # two statements of one rate differ by less
 OTHER_RUN = 1.2  # a single-token answer takes at most so many times its first token
-NO_BAND = (1.0, 1.0)
 
 Pair = tuple[float | None, float | None]
 
 
-def compared(case: Case, outcome: Outcome, profile: object, trust: str, held_out: str | None = None) -> Comparison:
+def compared(case: Case, outcome: Outcome, profile: Profile, trust: str, held_out: str | None = None) -> Comparison:
     """The measurement beside its prediction, with the profile's bands."""
     point, variant = case.point, case.server.variant
     figures: dict[str, Figure] = {}
     for name, (seen, told) in pairs(point, case, outcome).items():
         if seen and told:
-            figures[name] = banded(seen, told, band(profile, trust, name))
+            figures[name] = banded(seen, told, profile.band(trust, BAND_OF[name]))
     return Comparison(
         row=case.row,
         source_id=point.source_id,
@@ -35,12 +35,6 @@ def compared(case: Case, outcome: Outcome, profile: object, trust: str, held_out
         assumed=case.assumed,
         held_out=held_out,
     )
-
-
-def band(profile: object, trust: str, metric: str) -> tuple[float, float]:
-    """The factors that bound a prediction, by the profile; equal ones where it knows none."""
-    known = getattr(profile, "band", None)
-    return NO_BAND if known is None else known(trust, BAND_OF[metric])
 
 
 def pairs(point: Point, case: Case, outcome: Outcome) -> dict[str, Pair]:

@@ -1,6 +1,6 @@
 """Which profile predicts which measurement: one for all, or for each part one that was fitted without it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from calibration import sources
@@ -10,6 +10,7 @@ from calibration.validate import folds
 from sim.cli.point_case import Case
 
 Refit = Callable[[Sequence[Point]], Profile]
+Report = Callable[[int, int], None]
 
 LEFT_OUT: dict[str, Callable[[Case], str]] = {
     "source": lambda case: case.point.source_id,
@@ -17,7 +18,6 @@ LEFT_OUT: dict[str, Callable[[Case], str]] = {
     "gpu": lambda case: case.server.variant.gpu,
     "model": lambda case: case.server.variant.model,
 }
-MODES = ("none", *LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,37 @@ class Assigned:
 
 
 def one_for_all(cases: Sequence[Case], profile: Profile) -> Assigned:
-    """The same profile for every measurement."""
-    return Assigned([profile] * len(cases), [None] * len(cases))
+    """The same profile for every measurement; some committed sources are in no fit."""
+    never = [f"source {case.point.source_id}" if is_check(case.point.source_id) else None for case in cases]
+    return Assigned([profile] * len(cases), never)
 
 
-def without_own_part(cases: Sequence[Case], mode: str, refit: Refit, report: Callable[[int, int], None]) -> Assigned:
+def without_own_part(cases: Sequence[Case], mode: str, refit: Refit, processes: int, report: Report) -> Assigned:
     """For each measurement a profile that has seen nothing of its source, laboratory, GPU or model."""
     parts = folds([LEFT_OUT[mode](case) for case in cases])
+    seen = [[cases[place].point for place in part.fitted] for part in parts]
+    fitted = [[point for point in points if not is_check(point.source_id)] for points in seen]
     profiles: dict[int, tuple[Profile, str]] = {}
-    for done, fold in enumerate(parts):
+    for done, (part, fresh) in enumerate(zip(parts, _refitted(fitted, refit, processes), strict=True), 1):
+        profiles |= dict.fromkeys(part.held_out, (fresh, f"{mode} {part.key}"))
         report(done, len(parts))
-        fitted = refit([cases[place].point for place in fold.fitted])
-        profiles |= dict.fromkeys(fold.held_out, (fitted, f"{mode} {fold.key}"))
     places = range(len(cases))
     return Assigned([profiles[place][0] for place in places], [profiles[place][1] for place in places])
+
+
+def _refitted(fitted: Sequence[Sequence[Point]], refit: Refit, processes: int) -> Iterator[Profile]:
+    if processes == 1 or len(fitted) == 1:
+        return map(refit, fitted)
+    from joblib import Parallel, delayed
+
+    fresh: Iterator[Profile] = Parallel(processes, return_as="generator")(delayed(refit)(points) for points in fitted)
+    return fresh
+
+
+def is_check(source_id: str) -> bool:
+    """Whether a source is kept out of every fit, to check with."""
+    known = sources.sources().get(source_id)
+    return known is not None and bool(known.held_out)
 
 
 def laboratory(source_id: str) -> str:

@@ -83,15 +83,21 @@ def bench(point: Point, shape: Shape, sequences: int) -> Server:
     """A bench program of llama.cpp: so many sequences in a context that is just long enough."""
     variant, assumed = _variant(point)
     variant = _with(variant, {"parallel": sequences, "ctx_size": sequences * padded(max(1, shape.tokens))})
-    return Server(variant, _deploy(point, variant), (*assumed, "a bench program: no server, context as needed"))
+    deployment = without_host(_deploy(point, variant))
+    return Server(variant, deployment, (*assumed, "a bench program: no server, context as needed"))
+
+
+def without_host(deployment: Deployment) -> Deployment:
+    """The deployment with a CPU that takes no time: whatever a server does between steps is not measured."""
+    return replace(deployment, host=replace(deployment.host, single_thread=inf))
 
 
 def _deploy(point: Point, variant: Variant) -> Deployment:
     """The deployment. Of an era before those modelled, or of kernels without a server, it keeps the words for it."""
     deployment = compose.deploy(variant)
     words = era(deployment.traits.kernels, point.engine_version)
-    if words == "bare":  # whatever the CPU does is not in these times
-        deployment = replace(deployment, host=replace(deployment.host, single_thread=inf))
+    if words == "bare":
+        deployment = without_host(deployment)
     return replace(deployment, version=point.engine_version) if words in ("bare", "v0") else deployment
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from calibration import catalog, profile, reading, sources
 from calibration.points import Reading
+from calibration.profile import Profile
 from calibration.validate import Comparison, Unmapped, Validation
 from sim import compose
 from sim.cli.comparing import compared
@@ -39,7 +40,7 @@ def validation(question: Question, warn: Warner, report: Report) -> Validation:
     found, unmapped = cases([line for line in lines if wanted(line)], refusal)
     assigned = _profiles(question, found, report)
     told = predictions(found, assigned.profiles, question.processes, partial(report, "predicting"))
-    rows, failed = _beside(found, told, assigned)
+    rows, failed = _beside(found, told, assigned, profile.load(question.profile or compose.PROFILE))
     left = sorted((*rejected, *unmapped, *failed), key=lambda each: (each.source_id, each.row))
     return Validation(tuple(rows), tuple(left))
 
@@ -98,25 +99,28 @@ def _card(name: str) -> str:
 def _profiles(question: Question, found: Sequence[Case], report: Report) -> Assigned:
     if question.hold_out == "none":
         return one_for_all(found, profile.load(question.profile or compose.PROFILE))
-    from calibration.fit import refit
+    from calibration.fit import fit
 
-    return without_own_part(found, question.hold_out, refit, partial(report, "fitting"))
+    return without_own_part(found, question.hold_out, fit, question.processes, partial(report, "fitting"))
 
 
 # -- comparing
 
 
 def _beside(
-    found: Sequence[Case], told: Sequence[Predicted], assigned: Assigned
+    found: Sequence[Case], told: Sequence[Predicted], assigned: Assigned, shipped: Profile
 ) -> tuple[list[Comparison], list[Unmapped]]:
-    """Rows with at least one figure, and those where nothing can be compared."""
+    """Rows with at least one figure, and those where nothing can be compared.
+
+    Bands are the shipped profile's, whatever the prediction was fitted to: they are what is being checked.
+    """
     rows: list[Comparison] = []
     failed: list[Unmapped] = []
-    for case, each, used, without in zip(found, told, assigned.profiles, assigned.held_out, strict=True):
+    for case, each, without in zip(found, told, assigned.held_out, strict=True):
         if isinstance(each.outcome, str):
             failed.append(Unmapped(case.row, each.outcome, case.point.source_id))
             continue
-        row = compared(case, each.outcome, used, each.trust, without)
+        row = compared(case, each.outcome, shipped, each.trust, without)
         if row.figures:
             rows.append(row)
         else:
