@@ -84,3 +84,12 @@ def test_experts_in_mxfp4_are_deployed_with_what_is_published(tmp_path: Path) ->
     path.write_text(json.dumps(GPT_OSS), encoding="utf-8")
     variant = Variant("vllm", gpu="a100-80g", model=str(path), engine="vllm", weights="mxfp4")
     assert compose.deploy(variant).memory.weight_bytes == pytest.approx(13.76e9, rel=3e-3)
+
+
+@pytest.mark.parametrize(("gpu", "host"), [("m1", "mac-studio"), ("dgx-spark-gb10", "unified-box")])
+def test_a_memory_that_card_and_machine_share_is_the_cards(gpu: str, host: str) -> None:
+    card, machine, _ = compose.machine(Variant("row", "llama_cpp", gpu, "llama-3.2-1b"))
+    assert machine.id == host
+    assert machine.ram_gbs == card.bandwidth_gbs
+    assert card.memory_bytes <= machine.ram_bytes < 1.4 * card.memory_bytes
+    assert compose.machine(Variant("row", "llama_cpp", gpu, "llama-3.2-1b", host=host))[1] == machine
