@@ -9,6 +9,8 @@ import numpy as np
 
 METRICS = ("output_tps", "ttft_ms", "tpot_ms", "e2e_ms")
 BAND_OF = {"output_tps": "throughput", "ttft_ms": "ttft", "tpot_ms": "tpot", "e2e_ms": "e2e"}
+FEWEST = 8  # keys with fewer measurements are held out
+SHARED = 5  # in so many folds
 DIMENSIONS = ("engine", "gpu", "load", "trust")
 
 
@@ -159,19 +161,20 @@ def _row(row: Comparison) -> dict[str, Any]:
 class Fold(NamedTuple):
     """A part of the measurements that a profile is fitted without."""
 
-    key: str  # what its measurements have in common
     fitted: tuple[int, ...]  # places of all others
     held_out: tuple[int, ...]  # places of its own
 
 
 def folds(keys: Sequence[str]) -> list[Fold]:
-    """One for every key there is."""
-    places = range(len(keys))
+    """Every key's measurements held out together; keys with few of them share a fold, so that fits stay few."""
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    large = [own for own in places.values() if len(own) >= FEWEST]
+    small = [own for own in places.values() if len(own) < FEWEST]
+    shared = [[place for own in small[part::SHARED] for place in own] for part in range(min(SHARED, len(small)))]
+    every = range(len(keys))
     return [
-        Fold(
-            key,
-            tuple(place for place in places if keys[place] != key),
-            tuple(place for place in places if keys[place] == key),
-        )
-        for key in sorted(set(keys))
+        Fold(tuple(place for place in every if place not in out), tuple(sorted(out)))
+        for out in map(set, large + shared)
     ]

@@ -80,11 +80,17 @@ def test_the_document_has_the_published_shape() -> None:
     assert found["unmapped"] == [{"row": 7, "reason": "gpu not stated", "source_id": "s"}]
 
 
-def test_every_measurement_is_held_out_once_and_never_fitted_in_its_own_fold() -> None:
-    keys = ["a", "b", "a", "c", "b"]
+@pytest.mark.parametrize("most", [3, 30])
+def test_every_measurement_is_held_out_once_and_its_kind_is_in_no_fit_that_predicts_it(most: int) -> None:
+    keys = [key for place, key in enumerate("abcdefghij") for _ in range(1 + place * most // 9)]
     parts = folds(keys)
-    assert sorted(place for part in parts for place in part.held_out) == [0, 1, 2, 3, 4]
+    assert sorted(place for part in parts for place in part.held_out) == list(range(len(keys)))
     for part in parts:
-        assert {keys[place] for place in part.held_out} == {part.key}
-        assert part.key not in {keys[place] for place in part.fitted}
+        assert {keys[place] for place in part.held_out}.isdisjoint(keys[place] for place in part.fitted)
         assert len(part.fitted) + len(part.held_out) == len(keys)
+
+
+def test_kinds_with_many_measurements_are_held_out_alone() -> None:
+    parts = folds(["many"] * 20 + [f"rare {number}" for number in range(12)])
+    assert len(parts) == 6
+    assert parts[0].held_out == tuple(range(20))

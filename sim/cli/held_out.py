@@ -36,15 +36,15 @@ def one_for_all(cases: Sequence[Case], profile: Profile) -> Assigned:
 
 def without_own_part(cases: Sequence[Case], mode: str, refit: Refit, processes: int, report: Report) -> Assigned:
     """For each measurement a profile that has seen nothing of its source, laboratory, GPU or model."""
-    parts = folds([LEFT_OUT[mode](case) for case in cases])
+    keys = [LEFT_OUT[mode](case) for case in cases]
+    parts = folds(keys)
     seen = [[cases[place].point for place in part.fitted] for part in parts]
     fitted = [[point for point in points if not is_check(point.source_id)] for points in seen]
-    profiles: dict[int, tuple[Profile, str]] = {}
+    profiles: dict[int, Profile] = {}
     for done, (part, fresh) in enumerate(zip(parts, _refitted(fitted, refit, processes), strict=True), 1):
-        profiles |= dict.fromkeys(part.held_out, (fresh, f"{mode} {part.key}"))
+        profiles |= dict.fromkeys(part.held_out, fresh)
         report(done, len(parts))
-    places = range(len(cases))
-    return Assigned([profiles[place][0] for place in places], [profiles[place][1] for place in places])
+    return Assigned([profiles[place] for place in range(len(cases))], [f"{mode} {key}" for key in keys])
 
 
 def _refitted(fitted: Sequence[Sequence[Point]], refit: Refit, processes: int) -> Iterator[Profile]:
