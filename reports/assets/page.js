@@ -41,7 +41,7 @@
     const layout = structuredClone(figure.layout);
     layout.font = { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 };
     layout.hoverlabel = {
-      bgcolor: colour("--sheet"), bordercolor: colour("--soft"), align: "left", font: { color: colour("--ink"), size: 13 },
+      bgcolor: colour("--sheet"), bordercolor: colour("--soft"), align: "left", font: { ...layout.font },
     };
     layout.dragmode = touch ? false : "zoom";
     layout.height = figure.layout.height ?? box.clientHeight;

@@ -3,7 +3,8 @@
 from reports.document import Document
 from reports.figures import sensitivity
 from reports.markup import Html
-from reports.sections.parts import grid, panel, section
+from reports.palette import styles
+from reports.sections.parts import grid, panel, section, swatches
 
 LEAD = "The search for the capacity repeated with one parameter moved and everything else as it was."
 
@@ -15,4 +16,9 @@ def draw(document: Document) -> Html:
         for place, name in enumerate(sensitivity.parameters(document))
         if (drawn := sensitivity.draw(document, name))
     ]
-    return section("sensitivity", "What would move it", LEAD, grid(*panels))
+    if not panels:
+        return Html("")
+    moved = {row.variant for row in document.sensitivity}
+    colours = {name: style.colour for name, style in styles(document).items() if name in moved}
+    legend = swatches(colours, {name: name for name in colours})
+    return section("sensitivity", "What would move it", LEAD, legend, grid(*panels))
