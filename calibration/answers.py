@@ -1,0 +1,84 @@
+"""Requests as an engine timed them itself, and the points that those of one kind come to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+
+from calibration.points import Point
+from calibration.rows import Row, ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One request: its prompt's time until the first token, and the time from the first token to the last."""
+
+    model: str
+    prompt_tokens: float | None  # None where the engine does not say
+    kept_tokens: float | None  # of the prompt, that were there before
+    tokens: float  # the first and the ending one included
+    prompt_ms: float | None
+    decode_ms: float | None
+    users: int = 1  # at work at the same time, this one included
+    may_have_waited: bool = False  # before the times began
+
+    @property
+    def kind(self) -> tuple[str, int, int, int]:
+        """What requests have in common that make one point; alone, also their lengths to a power of two."""
+        if self.users > 1:
+            return self.model, self.users, 0, 0
+        return self.model, 1, int(self.prompt_tokens or 0).bit_length(), int(self.kept_tokens or 0).bit_length()
+
+
+def answer(
+    row: Row,
+    *names: str,
+    model: str = "",
+    kept_tokens: float | None = None,
+    users: int = 1,
+    may_have_waited: bool = False,
+) -> Answer:
+    """An answer out of a row: names of the prompt's time in ms and tokens, of the decoding's time, and of all tokens."""
+    prompt_ms, prompt_tokens, decode_ms, tokens = names
+    counted, first, rest = row.needed(tokens), row.measured(prompt_ms), row.measured(decode_ms)
+    if first is None and (rest is None or counted <= 1):
+        raise row.refuse(prompt_ms, "is missing, and so is the time of a second token")
+    return Answer(model, row.amount(prompt_tokens), kept_tokens, counted, first, rest, users, may_have_waited)
+
+
+def points(answers: Iterable[Answer], server: Point) -> list[Point]:
+    """A point for each kind of answer, on the server that the template describes."""
+    kinds: dict[tuple[str, int, int, int], list[Answer]] = {}
+    for one in answers:
+        kinds.setdefault(one.kind, []).append(one)
+    return [_point(kinds[kind], server) for kind in sorted(kinds)]
+
+
+def _point(answers: list[Answer], server: Point) -> Point:
+    users = answers[0].users
+    waited = any(one.may_have_waited for one in answers)
+    first = [] if waited else [one.prompt_ms for one in answers if one.prompt_ms is not None]
+    whole = [] if waited else [one.prompt_ms + (one.decode_ms or 0.0) for one in answers if one.prompt_ms is not None]
+    tokens = sum(one.tokens for one in answers)
+    gaps = [(one.decode_ms, one.tokens - 1) for one in answers if one.decode_ms is not None and one.tokens > 1]
+    alone = users == 1 and len(whole) == len(answers)
+    return replace(
+        server,
+        load="single" if users == 1 else "closed",
+        load_value=float(users),
+        model=answers[0].model or server.model,
+        prompt_tokens=_mean([one.prompt_tokens for one in answers]),
+        depth_tokens=_mean([one.kept_tokens for one in answers]),
+        output_tokens=tokens / len(answers),
+        output_tps=ratio(1e3 * tokens, sum(whole)) if alone else None,
+        ttft_ms_mean=fmean(first) if first else None,
+        ttft_ms_p50=median(first) if first else None,
+        tpot_ms_mean=ratio(sum(ms for ms, _ in gaps), sum(count for _, count in gaps)),
+        e2e_ms_mean=fmean(whole) if whole else None,
+        notes="; ".join(filter(None, (server.notes, f"{len(answers)} requests", "waiting is in no time" * waited))),
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """The mean where every answer says."""
+    said = [value for value in values if value is not None]
+    return fmean(said) if said and len(said) == len(values) else None
