@@ -253,11 +253,9 @@ def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
     """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
     from calibration import profile
 
-    known = getattr(profile.load(PROFILE), "band", None)
-    if known is None or variant.step_table is not None:
+    if variant.step_table is not None:
         return 1.0, 1.0
-    low, high = known(step_cost(variant, deployment).trust, "step")
-    return float(low), float(high)
+    return profile.load(PROFILE).band(step_cost(variant, deployment).trust, "step")
 
 
 def _step_cost(variant: Variant, deployment: Deployment) -> StepCost:
