@@ -40,6 +40,11 @@ def test_the_header_gives_the_shape(tmp_path: Path) -> None:
     assert not model.tied_embeddings
 
 
+def test_a_name_is_shown_without_what_a_terminal_would_obey(tmp_path: Path) -> None:
+    model = read(tmp_path, gguf(llama(general__name="a\x1b[2Jb\n" + "c" * 200), llama_tensors()))
+    assert model.name == ("a[2Jb" + "c" * 200)[:100]
+
+
 def test_the_bits_are_those_of_the_tensors_themselves(tmp_path: Path) -> None:
     model = read(tmp_path, gguf(llama(), llama_tensors(Q4_K)))
     expected = (LAYER * 4.5 + TABLES * 6.5625) / (LAYER + TABLES)
