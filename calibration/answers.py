@@ -37,7 +37,7 @@ def answer(
     users: int = 1,
     may_have_waited: bool = False,
 ) -> Answer:
-    """An answer out of a row: names of the prompt's time in ms and tokens, of the decoding's time, and of all tokens."""
+    """An answer out of a row: the names of the prompt's ms and tokens, of the decoding's ms, and of all tokens."""
     prompt_ms, prompt_tokens, decode_ms, tokens = names
     counted, first, rest = row.needed(tokens), row.measured(prompt_ms), row.measured(decode_ms)
     if first is None and (rest is None or counted <= 1):

@@ -83,8 +83,11 @@ def served(text: str) -> list[Served]:
     for number, line in lines:
         reading.see(number, line)
     requests = list(reading.served.values())
-    for run in {request.run for request in requests}:
-        _count_company([request for request in requests if request.run == run])
+    runs: dict[int, list[Served]] = {}
+    for request in requests:
+        runs.setdefault(request.run, []).append(request)
+    for together in runs.values():
+        _count_company(together)
     return requests
 
 

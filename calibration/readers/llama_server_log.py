@@ -19,13 +19,12 @@ PITFALLS = (
     "the first request after a start warms the server up and is left out where there are others",
 )
 
-SIGN = re.compile(r"print_timings?\b[^\n]*\n?[^\n]*eval time +=")
 SPECULATES = re.compile(r"draft acceptance|--spec-|--model-draft", re.IGNORECASE)
 
 
 def recognises(head: str) -> bool:
     """By the lines of a slot that takes a request or prints its timings."""
-    return bool(SIGN.search(head)) or ("slot" in head and "| processing task" in head)
+    return ("print_timing" in head and "eval time" in head) or ("slot" in head and "| processing task" in head)
 
 
 def read(text: str, source: str, path: Path) -> Reading:
