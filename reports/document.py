@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reports.closeup import CloseUp
+from reports.comparison import Comparison
 from reports.schema import decode, encode, schema_of
 from sim.errors import BadScenario
 
@@ -237,6 +238,7 @@ class Document:
     sensitivity: tuple[SensitivityRow, ...] = ()
     advice: tuple[str, ...] = ()  # what to do about it: headroom, and what to measure
     details: tuple[CloseUp, ...] = ()
+    comparison: Comparison | None = None
 
 
 def to_json(document: Document) -> dict[str, Any]:

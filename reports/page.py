@@ -55,6 +55,8 @@ def page(document: Document) -> str:
 
 def title(document: Document) -> str:
     """What the page is about."""
+    if document.comparison is not None:
+        return f"What changes with {', '.join(document.comparison.varied)}?"
     gpus = document.scenario.get("gpus", 1)
     which = f"does one {named(document, 'gpu')}" if gpus == 1 else f"do {gpus} × {named(document, 'gpu')}"
     what = "requests a second" if by_rate(document) else "users"

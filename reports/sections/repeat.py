@@ -24,7 +24,7 @@ def draw(document: Document) -> Html:
 
 def command(document: Document) -> str:
     """The sweep with every flag resolved; what stands for itself is left out."""
-    words = ["simctl sweep"]
+    words = ["simctl compare" if document.comparison else "simctl sweep"]
     for name, value in document.scenario.items():
         words += [f"--{name} {shlex.quote(_text(item))}".rstrip() for item in _items(value)]
     return " \\\n  ".join(words)

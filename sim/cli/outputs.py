@@ -10,9 +10,17 @@ from pathlib import Path
 
 import click
 
-from reports import tables
+from reports import comparison_tables, tables
 from reports.document import Document, to_text
 from sim.errors import SimctlError, UnknownName, UsageError
+
+
+def _table(document: Document) -> str:
+    return comparison_tables.plain(document) if document.comparison else tables.plain(document)
+
+
+def _markdown(document: Document) -> str:
+    return comparison_tables.markdown(document) if document.comparison else tables.markdown(document)
 
 
 def _page(document: Document) -> str:
@@ -28,11 +36,11 @@ def _parquet(document: Document) -> bytes:
 
 
 FORMATS: dict[str, Callable[[Document], str | bytes]] = {
-    "table": tables.plain,
+    "table": _table,
     "json": to_text,
     "jsonl": tables.json_lines,
     "csv": tables.comma_separated,
-    "md": tables.markdown,
+    "md": _markdown,
     "html": _page,
     "parquet": _parquet,
 }
@@ -164,7 +172,7 @@ def _rescue(document: Document) -> str:
 
 
 def _print(document: Document, kind: str) -> None:
-    if kind == "table" and sys.stdout.isatty():
+    if kind == "table" and sys.stdout.isatty() and document.comparison is None:
         from sim.cli.terminal import show
 
         show(document)
