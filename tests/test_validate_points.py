@@ -199,6 +199,7 @@ def test_a_blank_says_what_is_assumed() -> None:
         ({"gpu": "gpu-of-the-future"}, "unknown gpu"),
         ({"model": "model-of-the-future"}, "unknown model"),
         ({"engine": "tensorrt-llm"}, "engine not modelled"),
+        ({"engine": ""}, "engine not stated"),
         ({"engine_options": "speculative-config=eagle"}, "not modelled"),
         ({"prompt_tokens": 4000, "output_tokens": 400}, "in a context of 4096"),
         ({"model": "llama-3.1-70b"}, "would not start"),
@@ -294,6 +295,13 @@ def test_filters_keep_the_engines_and_cards_asked_for(tmp_path: Path) -> None:
     assert [row["engine"] for row in validated("--points", path, "--gpu", "a100-40g")["rows"]] == ["vllm"]
 
 
+def test_blanks_of_a_file_may_be_filled_on_the_command_line(tmp_path: Path) -> None:
+    path = str(table(tmp_path / "own.csv", replace(SERVER, gpu="unstated", output_tps=30.0)))
+    assert validated("--points", path)["rows"] == []
+    (row,) = validated("--points", path, "--given", "gpu=rtx-4090")["rows"]
+    assert row["gpu"] == "rtx-4090"
+
+
 @pytest.mark.parametrize("text", ["", "no,points\n1,2\n", "not a table at all"])
 def test_a_file_that_is_no_measurement_exits_with_3(text: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
@@ -308,7 +316,13 @@ def test_a_file_that_is_not_there_exits_with_3() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--points", "a.csv", "--hold-out", "gpu"), ("--claims", "--points", "a.csv"), ("-o", "yaml")]
+    "words",
+    [
+        ("--points", "a.csv", "--hold-out", "gpu"),
+        ("--claims", "--points", "a.csv"),
+        ("-o", "yaml"),
+        ("--given", "gpu=l4"),
+    ],
 )
 def test_flags_that_contradict_each_other_exit_with_2(words: tuple[str, ...]) -> None:
     assert simctl("validate", *words).exit_code == 2

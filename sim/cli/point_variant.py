@@ -56,6 +56,8 @@ class Server:
 
 def engine_of(point: Point) -> str:
     """The engine that simulates the measurement's."""
+    if not point.engine:
+        raise NotComparable("engine not stated")
     try:
         found = compose.engine_name(point.engine)
     except UnknownName:

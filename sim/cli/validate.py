@@ -12,6 +12,7 @@ POINTS_HELP = "Measurements: a points table, or any format that is read; the com
 
 @click.command("validate")
 @click.option("--points", type=click.Path(path_type=Path), metavar="FILE", help=POINTS_HELP)
+@click.option("--given", multiple=True, metavar="COLUMN=VALUE", help="For blanks, as gpu=rtx-4090; repeatable.")
 @click.option("--engine", multiple=True, metavar="NAME", help="Only measurements of this engine; repeatable.")
 @click.option("--gpu", multiple=True, metavar="NAME", help="Only measurements on this card; repeatable.")
 @click.option("--profile", metavar="NAME", help="The profile to validate: built in, or a JSON file.")
@@ -33,6 +34,9 @@ def _refuse_contradictions(flags: dict[str, Any]) -> None:
     from sim.errors import UsageError
 
     held_out = flags["hold_out"] != "none"
+    for text in flags["given"]:
+        if "=" not in text or not flags["points"]:
+            raise UsageError(f"--given {text}: fills blanks of a file, as --points FILE --given gpu=rtx-4090")
     if flags["claims"] and (flags["points"] or held_out):
         raise UsageError("--claims judges a table of its own: leave --points and --hold-out out")
     if held_out and (flags["points"] or flags["profile"]):
@@ -47,9 +51,9 @@ def _compare(flags: dict[str, Any]) -> None:
     from sim.runner import cores
 
     places = parse_outputs(flags["output"], FORMATS)
-    wanted = Question(
-        flags["points"], flags["engine"], flags["gpu"], flags["profile"], flags["hold_out"], flags["jobs"] or cores()
-    )
+    given = dict(text.split("=", 1) for text in flags["given"])
+    asked = (flags["engine"], flags["gpu"], flags["profile"], flags["hold_out"])
+    wanted = Question(flags["points"], given, *asked, flags["jobs"] or cores())
     found = validation(wanted, _warner(flags), _reporter(flags))
     write(document(found), places, FORMATS)
 

@@ -1,6 +1,6 @@
 """Measurements gathered, predicted and compared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ class Question:
     """What is to be compared with what."""
 
     points: Path | None  # None: the committed measurements
+    given: Mapping[str, str]  # columns for blanks of the file
     engines: tuple[str, ...]
     gpus: tuple[str, ...]
     profile: str | None  # None: the shipped one
@@ -35,7 +36,7 @@ class Question:
 
 def validation(question: Question, warn: Warner, report: Report) -> Validation:
     """Every measurement beside its prediction, and why the others have none."""
-    lines, rejected = _committed() if question.points is None else from_file(question.points, warn)
+    lines, rejected = _committed() if question.points is None else from_file(question.points, question.given, warn)
     wanted = _filter(question)
     found, unmapped = cases([line for line in lines if wanted(line)], refusal)
     assigned = _profiles(question, found, report)
@@ -48,9 +49,9 @@ def validation(question: Question, warn: Warner, report: Report) -> Validation:
 # -- measurements
 
 
-def from_file(path: Path, warn: Warner) -> tuple[list[Line], list[Unmapped]]:
+def from_file(path: Path, given: Mapping[str, str], warn: Warner) -> tuple[list[Line], list[Unmapped]]:
     """The rows of a file, counted from 1 without the header, and those that its reader rejects."""
-    found = reading.read(path)
+    found = reading.read(path, given)
     for message in found.warnings:
         warn(f"{path}: {message}")
     source = path.stem
