@@ -180,6 +180,13 @@ def test_columns_become_the_engine_s_own_options() -> None:
     assert deployment.traits.tensor_parallel == 2
 
 
+def test_a_bench_program_s_negative_number_of_layers_is_all_of_them() -> None:
+    stated = replace(SERVERS["llama.cpp"][1], engine_options="n-gpu-layers=-1;flash-attn=1;n-ubatch=256")
+    deployment = only_case(stated).server.deployment
+    assert deployment.memory.layers_on_host == 0
+    assert deployment.options["ubatch_size"] == 256
+
+
 def test_a_context_of_llama_cpp_is_a_slot_s() -> None:
     point = replace(SERVERS["llama.cpp"][1], load="burst", slots=4, context=2048)
     assert only_case(point).server.deployment.memory.context == 2048

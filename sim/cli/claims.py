@@ -18,6 +18,7 @@ from sim.variant import Variant
 WIDENED = 1.25  # how far beyond the band a claim may lie that states so little
 UNBANDED = (1 / 1.5, 1.5)  # where the profile knows no band
 SLOT_CONTEXT = 4096  # of each, where there are several
+ONCE_DEFAULT = 4  # slots of Ollama's releases from 0.2 to 0.6, where they fit
 FEWEST_BITS = {"vllm": "awq", "ollama": "q4_k_m", "llama.cpp": "q4_k_m"}
 
 
@@ -70,8 +71,9 @@ def _ways(claim: Claim) -> Iterator[tuple[str, Point]]:
     usual = claim.weights or compose.default_weights(compose.engine_name(claim.engine), catalog.model(claim.model))
     yield f"as installed, {usual}", replace(base, weights=usual)
     if claim.engine == "ollama" and claim.users > 1:
-        slots = fitting_slots(claim, usual)
-        yield f"{slots} slots, {usual}", replace(base, weights=usual, slots=slots, context=SLOT_CONTEXT)
+        most = fitting_slots(claim, usual)
+        for slots in sorted({min(ONCE_DEFAULT, most), most}):
+            yield f"{slots} slots, {usual}", replace(base, weights=usual, slots=slots, context=SLOT_CONTEXT)
     elif not claim.weights and FEWEST_BITS[claim.engine] != usual:
         yield f"as installed, {FEWEST_BITS[claim.engine]}", replace(base, weights=FEWEST_BITS[claim.engine])
 

@@ -169,6 +169,8 @@ def _written_options(point: Point, engine: str) -> tuple[dict[str, Any], list[st
     for text in filter(None, (text.strip().lstrip("-") for text in texts)):
         name, equals, value = text.replace(" ", "=", 1).partition("=") if "=" not in text else text.partition("=")
         key = compose.fold(name)
+        if known.get(key) == "n_gpu_layers" and value.startswith("-"):
+            continue  # all of them, which is what it takes of itself
         if key in known:
             options[known[key]] = compose.option_value(value) if equals else True
         elif key in refused or key.startswith("speculative"):
