@@ -35,8 +35,11 @@ def holds_all_weights(point: Point) -> bool:
 
 def keeps_trained_context(point: Point) -> bool:
     """The engine refuses what is longer than the model was trained for; others shift, stretch or truncate."""
-    serves = point.load not in FORWARD_ALONE
-    return serves and point.engine not in SPILL and not STRETCHES.search(f"{point.engine_options} {point.notes}")
+    if point.load in FORWARD_ALONE or point.engine in SPILL:
+        return False
+    asked = (point.prompt_tokens or 0.0) + (point.output_tokens or 0.0)
+    made_for_it = point.context is not None and point.context >= asked
+    return not made_for_it and not STRETCHES.search(f"{point.engine_options} {point.notes}")
 
 
 def computes_on_cards(point: Point) -> bool:

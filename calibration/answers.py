@@ -59,7 +59,7 @@ def _point(answers: list[Answer], server: Point) -> Point:
     first = [] if waited else [one.prompt_ms for one in answers if one.prompt_ms is not None]
     whole = [] if waited else [one.prompt_ms + (one.decode_ms or 0.0) for one in answers if one.prompt_ms is not None]
     tokens = sum(one.tokens for one in answers)
-    gaps = [(one.decode_ms, one.tokens - 1) for one in answers if one.decode_ms is not None and one.tokens > 1]
+    steps = [one.decode_ms / (one.tokens - 1) for one in answers if one.decode_ms is not None and one.tokens > 1]
     alone = users == 1 and len(whole) == len(answers)
     return replace(
         server,
@@ -72,7 +72,7 @@ def _point(answers: list[Answer], server: Point) -> Point:
         output_tps=ratio(1e3 * tokens, sum(whole)) if alone else None,
         ttft_ms_mean=fmean(first) if first else None,
         ttft_ms_p50=median(first) if first else None,
-        tpot_ms_mean=ratio(sum(ms for ms, _ in gaps), sum(count for _, count in gaps)),
+        tpot_ms_mean=fmean(steps) if steps else None,
         e2e_ms_mean=fmean(whole) if whole else None,
         notes="; ".join(filter(None, (server.notes, f"{len(answers)} requests", "waiting is in no time" * waited))),
     )

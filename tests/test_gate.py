@@ -153,6 +153,8 @@ def test_a_context_beyond_the_models_is_refused_where_it_is_kept() -> None:
     assert not refused(replace(long, output_tokens=192))
     assert not refused(replace(long, engine="ollama"))
     assert not refused(replace(long, engine_options="rope-scaling=yarn"))
+    assert not refused(replace(long, context=16_384))
+    assert refused(replace(long, context=8192))
 
 
 def test_a_card_may_use_the_rate_of_its_weights_format() -> None:
