@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from calibration.claims import Claim, claims, parse
-from sim.cli.claims import Setting, judge
 from sim.cli.main import cli
+from sim.cli.measured.claims import Setting, judge
 from sim.errors import BadScenario
 
 CLAIM = Claim("table", "an article", "vllm", "a100-40g-sxm", "llama-3.1-8b", users=32, output_tps=1000.0)

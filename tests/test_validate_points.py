@@ -14,10 +14,10 @@ from calibration.points import Point
 from sim import compose
 from sim.batch import Batch, Pass, prefill_cells
 from sim.cli.main import cli
-from sim.cli.outcome import of_result
-from sim.cli.point_case import Case, cases
-from sim.cli.point_load import Passes, Served
-from sim.cli.point_version import RELEASED, modelled_version
+from sim.cli.measured.case import Case, cases
+from sim.cli.measured.load import Passes, Served
+from sim.cli.measured.outcome import of_result
+from sim.cli.measured.version import RELEASED, modelled_version
 from sim.scenario import Scenario
 from sim.simulate import simulate
 from sim.variant import Variant

@@ -46,8 +46,8 @@ def _refuse_contradictions(flags: dict[str, Any]) -> None:
 def _compare(flags: dict[str, Any]) -> None:
     from calibration.validate import document
     from reports.validation import FORMATS
+    from sim.cli.measured.validation import Question, validation
     from sim.cli.renderings import parse_outputs, write
-    from sim.cli.validation import Question, validation
     from sim.runner import cores
 
     places = parse_outputs(flags["output"], FORMATS)
@@ -60,7 +60,7 @@ def _compare(flags: dict[str, Any]) -> None:
 
 def _judge(flags: dict[str, Any]) -> None:
     from reports.claims import FORMATS
-    from sim.cli.claims import judged
+    from sim.cli.measured.claims import judged
     from sim.cli.renderings import parse_outputs, write
 
     places = parse_outputs(flags["output"], FORMATS)

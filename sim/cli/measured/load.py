@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from calibration.points import Point
-from sim.cli.point_variant import NotComparable, Shape, engine_of
+from sim.cli.measured.server import NotComparable, Shape, engine_of
 from sim.workload import Workload
 from workloads.arrivals import Load
 from workloads.distributions import Fixed, Lengths, Uniform

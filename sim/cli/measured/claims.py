@@ -9,9 +9,9 @@ from calibration.claims import Claim, claims
 from calibration.points import Point
 from calibration.profile import Profile
 from sim import compose
-from sim.cli.physics_gate import refusal
-from sim.cli.point_case import Case, cases
-from sim.cli.predictions import predictions
+from sim.cli.measured.case import Case, cases
+from sim.cli.measured.physics_gate import refusal
+from sim.cli.measured.predictions import predictions
 from sim.errors import SimctlError
 from sim.variant import Variant
 

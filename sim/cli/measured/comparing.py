@@ -3,10 +3,10 @@
 from calibration.points import Point
 from calibration.profile import Profile
 from calibration.validate import BAND_OF, Comparison, Figure, banded
-from sim.cli.outcome import Outcome
-from sim.cli.point_case import Case
-from sim.cli.point_load import Passes, is_bench
-from sim.cli.point_variant import engine_of
+from sim.cli.measured.case import Case
+from sim.cli.measured.load import Passes, is_bench
+from sim.cli.measured.outcome import Outcome
+from sim.cli.measured.server import engine_of
 
 SAME_SHARE = 0.03  # two statements of one rate differ by less
 OTHER_RUN = 1.2  # a single-token answer takes at most so many times its first token

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from calibration import physics
 from calibration.profile import Profile
 from sim import compose
-from sim.cli.outcome import Outcome, of_result
-from sim.cli.point_case import Case, setup
-from sim.cli.point_load import Asked, Passes, Served, Step
-from sim.cli.point_passes import price_passes, price_step
-from sim.cli.point_variant import Server
+from sim.cli.measured.case import Case, setup
+from sim.cli.measured.load import Asked, Passes, Served, Step
+from sim.cli.measured.outcome import Outcome, of_result
+from sim.cli.measured.passes import price_passes, price_step
+from sim.cli.measured.server import Server
 from sim.cost import StepCost
 from sim.errors import SimctlError
 from sim.scenario import Scenario

@@ -10,11 +10,11 @@ from calibration.points import Reading
 from calibration.profile import Profile
 from calibration.validate import Comparison, Unmapped, Validation
 from sim import compose
-from sim.cli.comparing import compared
-from sim.cli.held_out import Assigned, one_for_all, without_own_part
-from sim.cli.physics_gate import refusal
-from sim.cli.point_case import Case, Line, cases
-from sim.cli.predictions import Predicted, predictions
+from sim.cli.measured.case import Case, Line, cases
+from sim.cli.measured.comparing import compared
+from sim.cli.measured.held_out import Assigned, one_for_all, without_own_part
+from sim.cli.measured.physics_gate import refusal
+from sim.cli.measured.predictions import Predicted, predictions
 from sim.errors import UnknownName
 
 Warner = Callable[[str], None]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from math import inf
 from typing import Any
 
@@ -11,20 +10,14 @@ from calibration.points import Point
 from calibration.scopes import era
 from policies.caches.slots import padded
 from sim import compose
-from sim.cli.point_version import RELEASED, modelled_version
+from sim.cli.measured.options import SLOTS, options_of
+from sim.cli.measured.version import RELEASED, modelled_version
 from sim.engine import Deployment
-from sim.errors import NotSupported, SimctlError, UnknownName
-from sim.hardware import GIB
+from sim.errors import SimctlError, UnknownName
 from sim.variant import Variant
 
-OPTION_FILES = {"vllm": "vllm_options", "ollama": "ollama_options", "llama_cpp": "llama_options"}
-SLOTS = {"vllm": "max_num_seqs", "ollama": "num_parallel", "llama_cpp": "parallel"}
 CONTEXT = {"vllm": "max_model_len", "ollama": "num_ctx", "llama_cpp": "ctx_size"}
-MORE_NAMES = {"nubatch": "ubatch_size"}  # as llama.cpp's bench programs have it
-HARMLESS = ("flashattn", "threads")  # known to the engines, without effect on what is simulated
-USUAL_VALUES = ("0", "1", "false", "none", "off", "layer", "auto")
 WEIGHTS_NAMES = {"w4a8": "int4"}  # what lies in memory
-BLOCK_TOKENS = 16
 SPARE = 8  # a context that is to hold requests is this part longer than their mean
 
 
@@ -115,7 +108,7 @@ def _variant(point: Point) -> tuple[Variant, tuple[str, ...]]:
             raise NotComparable(f"{name} not stated")
     version, dated = modelled_version(engine, point.engine_version)
     weights, guessed = _weights(point, engine)
-    options, ignored = _options(point, engine)
+    options, ignored = options_of(point, engine)
     variant = Variant(
         id=point.engine,
         engine=engine,
@@ -142,52 +135,6 @@ def _weights(point: Point, engine: str) -> tuple[str, str | None]:
     first = stated.split(" ")[0].removeprefix("gguf-")
     name = WEIGHTS_NAMES.get(first, first)
     return name, None if name == stated else f"weights '{point.weights}': {name}"
-
-
-# -- options
-
-
-def _options(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
-    """The engine's own options, and those that could not be used."""
-    options: dict[str, Any] = {}
-    if point.slots:
-        options[SLOTS[engine]] = point.slots
-    if engine == "vllm" and point.kv_tokens:
-        options["num_gpu_blocks"] = point.kv_tokens // BLOCK_TOKENS + 1  # one is the null block
-    elif engine == "vllm" and point.kv_gib:
-        options["kv_cache_memory_bytes"] = int(point.kv_gib * GIB)  # of each GPU, as the log has it
-    written, ignored = _written_options(point, engine)
-    return options | written, ignored
-
-
-def _written_options(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
-    """What stands in the options' column, and as flags beside the version."""
-    beside = [word.strip("(),") for word in point.engine_version.split() if word.strip("(,").startswith("--")]
-    texts = [*point.engine_options.replace(",", ";").split(";"), *beside]
-    known, refused = _option_names(engine)
-    options, ignored = {}, []
-    for text in filter(None, (text.strip().lstrip("-") for text in texts)):
-        name, equals, value = text.replace(" ", "=", 1).partition("=") if "=" not in text else text.partition("=")
-        key = compose.fold(name)
-        if known.get(key) == "n_gpu_layers" and value.startswith("-"):
-            continue  # all of them, which is what it takes of itself
-        if key in known:
-            options[known[key]] = compose.option_value(value) if equals else True
-        elif key in refused or key.startswith("speculative"):
-            if key not in HARMLESS and value.lower() not in USUAL_VALUES:
-                raise NotSupported(f"{point.engine}'s {refused.get(key, text)} is not modelled")
-        else:
-            ignored.append(f"option '{text}' is not known and left out")
-    return options, ignored
-
-
-def _option_names(engine: str) -> tuple[dict[str, str], dict[str, str]]:
-    """An engine's options by compared name: those modelled, and those known and not modelled."""
-    module = import_module(f"policies.engines.{OPTION_FILES[engine]}")
-    known = {compose.fold(name): name for name in module.OPTIONS}
-    known |= {compose.fold(alias): name for alias, name in module.ALIASES.items()}
-    known |= {alias: name for alias, name in MORE_NAMES.items() if name in module.OPTIONS}
-    return known, {compose.fold(name): name for name in module.NOT_MODELLED}
 
 
 # -- context

@@ -7,7 +7,7 @@ from calibration import sources
 from calibration.points import Point
 from calibration.profile import Profile
 from calibration.validate import folds
-from sim.cli.point_case import Case
+from sim.cli.measured.case import Case
 
 Refit = Callable[[Sequence[Point]], Profile]
 Report = Callable[[int, int], None]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from calibration.points import Point
 from calibration.validate import Unmapped
-from sim.cli.point_load import Asked, Served, Step, asked
-from sim.cli.point_variant import Server, bench, engine_of, server
+from sim.cli.measured.load import Asked, Served, Step, asked
+from sim.cli.measured.server import Server, bench, engine_of, server
 from sim.errors import SimctlError
 
 SETUP = (

@@ -5,8 +5,8 @@ from itertools import groupby
 from policies.caches.slots import padded
 from policies.schedulers.vllm_v1 import VllmV1, padded_rows
 from sim.batch import Batch, Pass, prefill_cells
-from sim.cli.outcome import Outcome
-from sim.cli.point_load import Passes, Step
+from sim.cli.measured.load import Passes, Step
+from sim.cli.measured.outcome import Outcome
 from sim.clock import PS_PER_MS, PS_PER_S
 from sim.cost import StepCost
 from sim.engine import Deployment
