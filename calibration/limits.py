@@ -61,8 +61,8 @@ class Limits:
 
     def _read_bytes(self, tables_left: int) -> float:
         """What one token uses, less so many tables of the vocabulary's size."""
-        alike = not self.weights or self.weights.lower().startswith(GGUF_FIRST_LETTERS)
-        width = self.weight_bits if alike else max(WIDE_BITS, self.weight_bits)
+        gguf = self.weights.lower().startswith(GGUF_FIRST_LETTERS)
+        width = self.weight_bits if gguf else max(WIDE_BITS, self.weight_bits)
         left = tables_left * self._embedding * width
         return max(0.0, self.model.active_parameters * self.weight_bits - left) / 8
 

@@ -14,7 +14,8 @@ from sim.errors import SimctlError
 from sim.hardware import Model
 
 ENGINES = {"llama.cpp": "llama_cpp", "ollama": "llama_cpp"}  # whose weight files they load
-LEAST_BITS = 4.0  # of weights that nobody described: what is narrower gets named
+NARROWEST = {"llama.cpp": "q4_0", "ollama": "q4_0"}  # of weights that nobody described: what is narrower gets named
+NARROWEST_ELSEWHERE = "awq"
 LEAST_KV_BYTES = 0.5
 KV_TYPE = re.compile(r"(?:kv.cache.(?:dtype|type)|cache.type.[kv]|type.[kv]|ctk|ctv)\s*[=:]\s*([\w.-]+)", re.IGNORECASE)
 
@@ -58,13 +59,18 @@ def _limits(point: Point) -> Limits:
         if getattr(point, field) in UNSTATED:
             raise SimctlError(f"{field} is not stated")
     gpu, model = catalog.gpu(point.gpu), catalog.model(point.model)
-    return Limits(gpu, model, point.gpu_count, point.weights, _weight_bits(model, point), _kv_bytes(point))
+    weights = point.weights or _narrowest(model, point)
+    return Limits(gpu, model, point.gpu_count, weights, _weight_bits(model, weights, point), _kv_bytes(point))
 
 
-def _weight_bits(model: Model, point: Point) -> float:
-    if not point.weights:
-        return LEAST_BITS
-    return catalog.weight_bits(model, point.weights, ENGINES.get(point.engine, point.engine))
+def _narrowest(model: Model, point: Point) -> str:
+    """The format that is read fastest, of the engine's usual one and the one that the model is published in."""
+    usual = NARROWEST.get(point.engine, NARROWEST_ELSEWHERE)
+    return min(filter(None, (usual, model.native_weights)), key=lambda weights: _weight_bits(model, weights, point))
+
+
+def _weight_bits(model: Model, weights: str, point: Point) -> float:
+    return catalog.weight_bits(model, weights, ENGINES.get(point.engine, point.engine))
 
 
 def _kv_bytes(point: Point) -> float:
