@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from calibration import catalog
+from calibration.gate import judge
 from calibration.points import Point
 from calibration.scopes import Family, era, weights_class
 from calibration.terms import Facts, Work, facts
@@ -22,6 +23,7 @@ class Observation:
     """One time, the passes it took (how often, and what each did), and whose kernels they were."""
 
     point: Point
+    model: str  # the catalogue's id
     family: Family
     facts: Facts
     passes: tuple[tuple[float, Work], ...]
@@ -50,7 +52,7 @@ def observation(point: Point) -> Observation:
     if kernels is None:
         raise Unusable(f"{point.engine} is not modelled")
     gpu, model = catalog.gpu(point.gpu), catalog.model(point.model)
-    bits = catalog.weight_bits(model, point.weights)
+    bits = catalog.weight_bits(model, point.weights, point.engine)
     traits = Traits(kernels, point.weights, bits, tensor_parallel=point.gpu_count if kernels == "vllm" else 1)
     family = Family(
         kernels,
@@ -60,12 +62,17 @@ def observation(point: Point) -> Observation:
         gpu.id,
         era(kernels, point.engine_version),
     )
+    if impossible := judge(point, gpu, model, bits):
+        raise Unusable(impossible)
     weight_bytes = model.parameters * bits / 8
     if weight_bytes > 0.95 * gpu.memory_bytes * point.gpu_count:
         raise Unusable("the weights do not fit: layers are on the host")
-    measured, passes = READERS[point.load](point, kernels, room(gpu, model, weight_bytes, point))
+    reader = READERS.get(point.load)
+    if reader is None:
+        raise Unusable(f"load {point.load}: its batch is not known")
+    measured, passes = reader(point, kernels, room(gpu, model, weight_bytes, point))
     amounts = facts(model, gpu, traits, weight_bytes)
-    return Observation(point, family, amounts, passes, family.era in ("v0", "sync"), measured)
+    return Observation(point, model.id, family, amounts, passes, family.era in ("v0", "sync"), measured)
 
 
 def room(gpu: Gpu, model: Model, weight_bytes: float, point: Point) -> float:
@@ -85,11 +92,11 @@ def decode(rows: float, context: float) -> Work:
     return Work(rows, 0.0, rows, rows * context, 0.0)
 
 
-def prompts(count: float, length: float, budget: float) -> Passes:
-    """The passes over so many prompts, filled up to the budget."""
+def prompts(count: float, length: float, budget: float, depth: float = 0.0) -> Passes:
+    """The passes over so many prompts behind so much context, filled up to the budget."""
     total = count * length
     number = ceil(total / budget)
-    cells = count * length * (length + 1) / 2
+    cells = count * length * (depth + (length + 1) / 2)
     return ((number, Work(0.0, total / number, count / number, 0.0, cells / number)),)
 
 
@@ -109,7 +116,7 @@ def decode_step(point: Point, _kernels: str, _room: float) -> tuple[float, Passe
 def prefill(point: Point, kernels: str, _room: float) -> tuple[float, Passes]:
     seconds = need(point.ttft_ms_mean or point.ttft_ms_p50, "ttft_ms_mean") / 1e3
     length = point.prompt_tokens or point.load_value
-    return seconds, prompts(point.load_value / length, length, budget(point, kernels))
+    return seconds, prompts(point.load_value / length, length, budget(point, kernels), point.depth_tokens or 0.0)
 
 
 def budget(point: Point, kernels: str) -> float:
@@ -151,6 +158,8 @@ def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     """Time per output token of streams kept in flight; each step carries its share of the others' prompts."""
     if kernels != "vllm":
         raise Unusable("the slots of the server decide its batch")
+    if point.gpu_count > 1 and catalog.model(point.model).experts:
+        raise Unusable("how the experts are split over the cards is not stated")
     streams = point.load_value
     prompt, output = need(point.prompt_tokens, "prompt_tokens"), need(point.output_tokens, "output_tokens")
     if streams * (prompt + output) > room or streams > (point.slots or 256):

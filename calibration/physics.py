@@ -76,7 +76,7 @@ class Physics:
         self._head_row_s = facts.head_row_s / kernels.decode_flops_efficiency
         latency_us = kernels.launch_us + kernels.layer_us * facts.layers + kernels.all_reduce_us * facts.reduces
         self._latency_s, self._row_s = latency_us * MICRO, kernels.row_us * MICRO
-        self._exchange_row_s = facts.exchange_row_s
+        self._exchange_row_s = facts.exchange_row_s / kernels.link_efficiency
 
     def _set_cells(self, kernels: Kernels, facts: Facts) -> None:
         """What reading a cell takes, by the layers that see them all and those that see a window."""

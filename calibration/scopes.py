@@ -10,8 +10,9 @@ EFFICIENCIES = ("weights_efficiency", "decode_flops_efficiency", "prompt_flops_e
 ATTENTION = ("kv_efficiency", "attention_flops_efficiency")
 LATENCIES = ("launch_us", "layer_us", "row_us")
 HOST = ("host_step_us", "host_row_us")
-SHARED = ("all_reduce_us", "overlap")
-COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *LATENCIES, *HOST, *SHARED)
+LINKS = ("all_reduce_us", "link_efficiency")  # cards of a memory class are joined alike
+SHARED = ("overlap",)
+COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *LATENCIES, *HOST, *LINKS, *SHARED)
 
 
 class Family(NamedTuple):
@@ -30,6 +31,8 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     kernels, memory, vendor, weights, gpu, era = family
     if coefficient in SHARED:
         return (kernels,)
+    if coefficient in LINKS:
+        return widening(kernels, memory)
     if coefficient in HOST:
         return (kernels, f"{kernels}/{era}")
     if coefficient in LATENCIES:

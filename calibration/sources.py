@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -32,6 +33,7 @@ class Source:
     repo: str = ""
     url: str = ""
     not_in_catalogue: tuple[str, ...] = ()  # GPUs and models that may have no entry
+    held_out: str = ""  # why the fit leaves it out, so that it serves as a check; empty: it is fitted
 
     @property
     def licensed(self) -> bool:
@@ -65,6 +67,11 @@ def load(source_id: str) -> tuple[Point, ...]:
     return reading.points
 
 
+def digest(source_id: str) -> str:
+    """The SHA-256 of a source's rows as they are committed."""
+    return sha256(_folder().joinpath("points", f"{source_id}.csv").read_bytes()).hexdigest()
+
+
 def all_points() -> tuple[Point, ...]:
     """The rows of every source."""
     return tuple(point for source_id in sources() for point in load(source_id))
@@ -79,7 +86,7 @@ def _source(name: str, table: Mapping[str, object]) -> Source:
     for field in table:
         if field not in known:
             raise BadScenario(f"{INDEX}: [{name}]: {UnknownName('field', field, list(known))}")
-    optional = ("repo", "url", "not_in_catalogue")
+    optional = ("repo", "url", "not_in_catalogue", "held_out")
     for field in known:
         if field not in table and field not in optional:
             raise BadScenario(f"{INDEX}: [{name}]: field '{field}' is missing")

@@ -31,6 +31,7 @@ class Kernels(NamedTuple):
     layer_us: Number  # of every layer in every pass
     row_us: Number  # of every sequence that gets a token
     all_reduce_us: Number  # one all-reduce of a small message between GPUs
+    link_efficiency: Number  # of the link between the cards, in all-reduces
     overlap: Number  # 1: reading and multiplying add up; large: the longer hides the other
     host_step_us: Number  # deciding a step and reading its results, on the CPU
     host_row_us: Number  # the same for every sequence that gets a token
@@ -107,7 +108,7 @@ def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
     latency = kernels.launch_us + kernels.layer_us * facts.layers + kernels.row_us * work.outputs
     latency = latency + kernels.all_reduce_us * facts.reduces
     attention = work.prefill_cells * facts.attention_cell_s / kernels.attention_flops_efficiency
-    return together + attention + latency * MICRO + facts.exchange_row_s * rows
+    return together + attention + latency * MICRO + facts.exchange_row_s * rows / kernels.link_efficiency
 
 
 def cells_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
@@ -117,7 +118,13 @@ def cells_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
 
 
 def dense_tflops(gpu: Gpu, traits: Traits) -> float:
-    """The dense rate for weights of this format: FP8 has its own where the card has one, other formats are widened."""
+    """The dense rate that kernels can use for weights of this format.
+
+    FP8 has its own where the card has one. llama.cpp multiplies in INT8 or accumulates in FP16, which GeForce cards
+    do at twice their FP32-accumulating rate. Other formats are widened to 16 bits.
+    """
+    if traits.kernels == "llama.cpp" and gpu.int8_tops:
+        return gpu.int8_tops / 2
     if traits.weights.lower().startswith("fp8") and gpu.fp8_tflops:
         return gpu.fp8_tflops
     return gpu.fp16_tflops

@@ -257,7 +257,7 @@ def test_a_machine_without_a_gpu_is_sent_to_a_table() -> None:
 
 def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:
     assert DATASHEET.trust == "datasheet"
-    assert len(DATASHEET.sources) == 6 * 8 + 2 * 4 + 3
+    assert len(DATASHEET.sources) == 6 * 8 + 2 * 5 + 3
     assert min(len(source) for source in DATASHEET.sources.values()) > 10
 
 

@@ -13,7 +13,10 @@ from sim.errors import SimctlError
 COMMANDS = {
     "sweep": "How many users each engine carries: verdict, table, results.",
     "run": "One load in detail.",
+    "compare": "What a change would bring: variants side by side.",
+    "plan": "Which hardware carries the users, cheapest first.",
     "report": "The page, or another rendering, from results.json.",
+    "calibrate": "Measurements into a profile of step times.",
     "validate": "Predictions beside measurements, and claims judged.",
     "list": "What there is: gpus, hosts, models, engines, workloads, policies.",
 }

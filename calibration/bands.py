@@ -1,0 +1,107 @@
+"""How far predictions may be off: from measurements that the fit had not seen, by how near it had come to them.
+
+Every measurement is predicted by fits that lack it alone, its card, its model, or its source. What such a fit knows of
+it decides the label: so a band holds for the label whatever was left out.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from calibration.fit import fit_observations, predicted_errors
+from calibration.observations import Observation
+from calibration.profile import Profile
+
+LOW, HIGH = 0.1, 0.9
+FEWEST = 8  # cards, models or sources with fewer rows are left out together
+PARTS = 5
+HELD_OUT: Mapping[str, Callable[[Observation], str]] = {
+    "gpu": lambda one: one.family.gpu,
+    "model": lambda one: one.model,
+    "source": lambda one: one.point.source_id,
+}
+
+
+class Miss(NamedTuple):
+    """One prediction by a fit that had not seen the measurement."""
+
+    held_out: str  # row, gpu, model or source
+    trust: str
+    observation: Observation
+    error: float  # logarithm of predicted over measured
+
+
+def folds(observations: Sequence[Observation], held_out: str) -> Iterator[tuple[list[int], list[int]]]:
+    """Which observations to fit and which to predict: each card, model or source once; small ones together."""
+    every = range(len(observations))
+    if held_out == "row":
+        gathered = [list(every[part::PARTS]) for part in range(PARTS)]
+    else:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index, one in enumerate(observations):
+            groups[HELD_OUT[held_out](one)].append(index)
+        gathered = [members for members in groups.values() if len(members) >= FEWEST]
+        small = [members for members in groups.values() if len(members) < FEWEST]
+        gathered += [list(chain.from_iterable(small[part::PARTS])) for part in range(min(PARTS, len(small)))]
+    for members in gathered:
+        out = set(members)
+        rest = [index for index in every if index not in out]
+        if rest:
+            yield rest, members
+
+
+def misses(observations: Sequence[Observation], held_out: str) -> list[Miss]:
+    """Predictions of every observation by fits without it, or without its card, model or source."""
+    found = []
+    for known, unknown in folds(observations, held_out):
+        profile = fit_observations([observations[index] for index in known]).profile
+        others = [observations[index] for index in unknown]
+        for one, error in zip(others, predicted_errors(profile, others), strict=True):
+            found.append(Miss(held_out, trust(profile, one), one, float(error)))
+    return found
+
+
+def trust(profile: Profile, one: Observation) -> str:
+    """The label that a profile gives to predictions of an observation."""
+    return profile.trust_in(one.family, one.model)
+
+
+def bands(found: Sequence[Miss]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Factors on predictions between which four of five measurements lie, by label and metric."""
+    result: dict[str, dict[str, tuple[float, float]]] = {}
+    for label in sorted({miss.trust for miss in found}):
+        alike = [miss for miss in found if miss.trust == label]
+        prompts = [miss for miss in alike if miss.observation.point.load == "prefill"]
+        steps = [miss for miss in alike if miss.observation.point.load != "prefill"]
+        low, high = band(steps)
+        result[label] = {
+            "step": (low, high),
+            "tpot": (low, high),
+            "e2e": (low, high),
+            "throughput": (1 / high, 1 / low),
+        }
+        result[label]["ttft"] = widest(band(prompts), (low, high)) if prompts else (low, high)
+    return result
+
+
+def band(found: Sequence[Miss]) -> tuple[float, float]:
+    """The quantiles of measured over predicted; every source counts like the root of its rows."""
+    ratios = np.array([-miss.error for miss in found])
+    sources = [miss.observation.point.source_id for miss in found]
+    counts = {source: sources.count(source) for source in set(sources)}
+    weights = np.array([counts[source] ** -0.5 for source in sources])
+    low, high = weighted_quantiles(ratios, weights, (LOW, HIGH))
+    return float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
+
+
+def weighted_quantiles(values: Any, weights: Any, at: Sequence[float]) -> Any:
+    order = np.argsort(values)
+    share = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
+    return np.interp(at, share, values[order])
+
+
+def widest(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])

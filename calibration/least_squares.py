@@ -1,0 +1,198 @@
+"""Coefficients from measurements: robust least squares on the logarithm of times, each correction held to a prior.
+
+A coefficient is a product along its path (scopes.py). Wide scopes are free to move; corrections of narrower ones have
+to be worth it. Every laboratory may be slower or faster as a whole, so that its habits do not bend the physics.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve
+from scipy.sparse import csr_array, diags
+
+from calibration.observations import Observation
+from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, LINKS, paths
+from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
+
+Array = Any
+
+# What is expected before anything is measured, and how far off (as a factor, natural logarithm) it may well be.
+PRIORS = {
+    "weights_efficiency": (0.8, 0.3),
+    "decode_flops_efficiency": (0.55, 0.4),
+    "prompt_flops_efficiency": (0.55, 0.3),
+    "kv_efficiency": (0.75, 0.3),
+    "attention_flops_efficiency": (0.35, 0.4),
+    "launch_us": (300.0, 0.8),
+    "layer_us": (20.0, 1.0),
+    "row_us": (10.0, 0.8),
+    "host_step_us": (1500.0, 0.8),
+    "host_row_us": (40.0, 0.8),
+    "all_reduce_us": (20.0, 0.6),
+    "link_efficiency": (0.6, 0.3),
+    "overlap": (1.6, 0.2),
+}
+# By how much a scope may differ from the one around it: memory, vendor, format, card.
+NARROWER = {
+    **dict.fromkeys(EFFICIENCIES, (0.15, 0.2, 0.2, 0.1)),
+    **dict.fromkeys(ATTENTION, (0.15, 0.2, 0.1)),
+    **dict.fromkeys(LATENCIES, (0.5, 0.5)),
+    **dict.fromkeys(HOST, (0.5,)),
+    **dict.fromkeys(LINKS, (0.8,)),
+}
+OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
+FIRST_VENDOR = "nvidia"
+LABORATORY = 0.015
+OVER_RATE = 0.02  # an efficiency above 1 means that the data sheet is wrong, which it seldom is
+NOISE = 0.05  # a residual of so much counts in full; far larger ones count like their root
+STEP = 1e-4  # of a logarithm, for a derivative
+VENDOR_DEPTH = 2
+RATES = (*EFFICIENCIES, *ATTENTION, "link_efficiency")
+MOST_STEPS = 60
+CLOSE_ENOUGH = 1e-9  # the largest change of a logarithm in the last step
+LEAST_SHARE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Logarithms of the parts of coefficients, by coefficient and path; and of the laboratories' own factors."""
+
+    parts: Mapping[tuple[str, str], float]
+    laboratories: Mapping[str, float]
+
+
+class Problem:
+    """The observations as arrays, and which parameters each of them depends on."""
+
+    def __init__(self, observations: Sequence[Observation]) -> None:
+        self.observations = observations
+        rows = [(index, times, *work) for index, one in enumerate(observations) for times, work in one.passes]
+        table = np.array(rows, dtype=float)
+        self.owner = table[:, 0].astype(int)
+        self.times = table[:, 1]
+        self.work = Work(*table[:, 2:].T)
+        self.facts = Facts(*np.array([one.facts for one in observations], dtype=float)[self.owner].T)
+        self.hosted = np.array([one.hosted for one in observations])[self.owner]
+        self.measured = np.log([one.measured_s for one in observations])
+        self._number_parameters()
+        self.weights = row_weights(observations)
+
+    def _number_parameters(self) -> None:
+        """Which parameters make up each coefficient of each observation."""
+        self.keys: dict[tuple[str, str], int] = {}
+        self.members: dict[str, list[Array]] = {}
+        for name in COEFFICIENTS:
+            chains = [paths(name, one.family) for one in self.observations]
+            self.members[name] = [self._numbers(name, level) for level in zip(*chains, strict=True)]
+        self.laboratory = self._numbers("laboratory", [one.point.source_id for one in self.observations])
+        self.rates = self._rates()
+        self.expected = np.array([expected(*key) for key in self.keys])
+        self.spread = np.array([spread(*key) for key in self.keys])
+
+    def _rates(self) -> Array:
+        """One row for every efficiency that occurs, with a one for each of its parts."""
+        chains = {
+            tuple(part[row] for part in self.members[name])
+            for name in RATES
+            for row in range(len(self.observations))
+        }
+        rows = np.repeat(np.arange(len(chains)), [len(chain) for chain in sorted(chains)])
+        columns = np.concatenate([np.array(chain) for chain in sorted(chains)])
+        return csr_array((np.ones(len(rows)), (rows, columns)), (len(chains), len(self.keys)))
+
+    def _numbers(self, name: str, scopes: Sequence[str]) -> Array:
+        return np.array([self.keys.setdefault((name, scope), len(self.keys)) for scope in scopes])
+
+    def coefficients(self, parameters: Array) -> dict[str, Array]:
+        """The logarithm of every coefficient, one entry an observation."""
+        return {name: sum(parameters[part] for part in parts) for name, parts in self.members.items()}
+
+    def times_of(self, coefficients: Mapping[str, Array]) -> Array:
+        """Logarithms of the times that these coefficients give."""
+        kernels = Kernels(**{name: np.exp(values)[self.owner] for name, values in coefficients.items()})
+        seconds = pass_s(kernels, self.facts, self.work) + cells_s(kernels, self.facts, self.work)
+        seconds = seconds + self.hosted * (kernels.host_step_us + kernels.host_row_us * self.work.outputs) * MICRO
+        return np.log(np.bincount(self.owner, seconds * self.times, len(self.observations)))
+
+    def slopes(self, parameters: Array) -> tuple[Array, Array]:
+        """The predicted logarithms, and their derivatives: one coefficient moved at a time, for all at once."""
+        coefficients = self.coefficients(parameters)
+        here = self.times_of(coefficients)
+        every = np.arange(len(self.observations))
+        columns, values = [self.laboratory], [np.ones(len(every))]
+        for name, parts in self.members.items():
+            moved = (self.times_of({**coefficients, name: coefficients[name] + STEP}) - here) / STEP
+            columns += parts
+            values += [moved] * len(parts)
+        shape = (len(every), len(self.keys))
+        places = (np.tile(every, len(columns)), np.concatenate(columns))
+        matrix = csr_array((np.concatenate(values), places), shape)
+        return here, matrix
+
+    def solved(self) -> Solution:
+        """The most plausible parameters: Gauss-Newton on the reweighted squares, each step halved until it helps."""
+        parameters = self.expected.copy()
+        for _ in range(MOST_STEPS):
+            off, matrix = self._off(parameters)
+            weights = (self.weights / NOISE) ** 2 / np.sqrt(1 + (off / NOISE) ** 2)
+            over = np.maximum(self.rates @ parameters, 0.0) / OVER_RATE**2
+            normal = (matrix.T @ diags(weights) @ matrix).toarray() + np.diag(self.spread**-2.0)
+            normal += (self.rates.T @ diags((over > 0) / OVER_RATE**2) @ self.rates).toarray()
+            slope = matrix.T @ (weights * off) + self.rates.T @ over + (parameters - self.expected) / self.spread**2
+            step = solve(normal, -slope, assume_a="pos")
+            share = self._helpful_share(parameters, step)
+            parameters = parameters + share * step
+            if np.abs(share * step).max() < CLOSE_ENOUGH:
+                break
+        parts = dict(zip(self.keys, parameters.tolist(), strict=True))
+        laboratories = {path: value for (name, path), value in parts.items() if name == "laboratory"}
+        return Solution({key: value for key, value in parts.items() if key[0] != "laboratory"}, laboratories)
+
+    def _off(self, parameters: Array) -> tuple[Array, Array]:
+        here, matrix = self.slopes(parameters)
+        return here + parameters[self.laboratory] - self.measured, matrix
+
+    def _helpful_share(self, parameters: Array, step: Array) -> float:
+        """How much of a step lowers the cost."""
+        now, share = self.cost(parameters), 1.0
+        while share > LEAST_SHARE and self.cost(parameters + share * step) > now:
+            share /= 2
+        return share
+
+    def cost(self, parameters: Array) -> float:
+        """Implausibility: small residuals squared, large ones as they are, and distances from the priors squared."""
+        off = self.times_of(self.coefficients(parameters)) + parameters[self.laboratory] - self.measured
+        misfit = self.weights**2 * (np.sqrt(1 + (off / NOISE) ** 2) - 1)
+        over = np.maximum(self.rates @ parameters, 0.0) / OVER_RATE
+        apart = (parameters - self.expected) / self.spread
+        return float(misfit.sum() + 0.5 * (over @ over + apart @ apart))
+
+    def errors(self, solution: Solution) -> Array:
+        """Logarithm of predicted over measured, of a solution that may know other scopes than these."""
+        parameters = np.array([solution.parts.get(key, expected(*key)) for key in self.keys])
+        return self.times_of(self.coefficients(parameters)) - self.measured
+
+
+def expected(name: str, path: str) -> float:
+    """The logarithm of a part before anything is measured."""
+    return float(np.log(PRIORS[name][0])) if "/" not in path and name in PRIORS else 0.0
+
+
+def spread(name: str, path: str) -> float:
+    """By how much that may be off."""
+    if name == "laboratory":
+        return LABORATORY
+    depth = path.count("/")
+    if depth == VENDOR_DEPTH and name not in HOST and not path.endswith(FIRST_VENDOR):
+        return OTHER_VENDOR
+    return PRIORS[name][1] if depth == 0 else NARROWER[name][depth - 1]
+
+
+def row_weights(observations: Sequence[Observation]) -> Array:
+    """Many rows of one model on one card say less than as many of different ones."""
+    keys = [(one.point.source_id, one.point.gpu, one.point.model) for one in observations]
+    counts = Counter(keys)
+    return np.array([counts[key] ** -0.25 for key in keys])

@@ -1,0 +1,81 @@
+"""A profile as the JSON that `profile.load` reads: coefficients with their spread and origin, bands, errors, inputs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.bands import Miss
+from calibration.fit import Fit
+from calibration.profile import FORMAT, load
+
+DIGITS = 10
+Spread = Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+def document(
+    fit: Fit,
+    about: str,
+    bands: Mapping[str, Mapping[str, tuple[float, float]]],
+    spread: Spread,
+    misses: Sequence[Miss],
+    inputs: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """All that the file says."""
+    profile, basis = fit.profile, load("datasheet")
+    host = {name: (getattr(profile.host, name), basis.sources[f"host/{name}"]) for name in HOST}
+    return {
+        "format": FORMAT,
+        "name": profile.name,
+        "trust": profile.trust,
+        "about": about,
+        "inputs": list(inputs),
+        "errors": {"in_sample": summary(fit.errors), **held_out(misses)},
+        "bands": {label: {name: rounded(pair) for name, pair in of.items()} for label, of in bands.items()},
+        "coefficients": {
+            name: {path: _part(fit, spread, name, path) for path in parts}
+            for name, parts in profile.coefficients.items()
+        },
+        "host": {name: {"value": value, "source": source} for name, (value, source) in host.items()},
+        "staircases": {
+            scope: {f"{rows:g}": round(factor, DIGITS) for rows, factor in curve}
+            for scope, curve in profile.staircases.items()
+        },
+        "seen": {place: sorted(models) for place, models in sorted(profile.seen.items())},
+    }
+
+
+HOST = ("ram_efficiency", "cpu_efficiency", "crossing_us")
+
+
+def _part(fit: Fit, spread: Spread, name: str, path: str) -> dict[str, Any]:
+    part: dict[str, Any] = {"value": round(fit.profile.coefficients[name][path], DIGITS)}
+    if path in spread.get(name, {}):
+        part["low"], part["high"] = rounded(spread[name][path])
+    return part | {"source": fit.profile.sources[f"{name}/{path}"]}
+
+
+def held_out(misses: Sequence[Miss]) -> dict[str, Any]:
+    """Errors of predictions of what the fit had not seen, by what was left out."""
+    ways = list(dict.fromkeys(miss.held_out for miss in misses))
+    return {f"without_{way}": summary([miss.error for miss in misses if miss.held_out == way]) for way in ways}
+
+
+def summary(errors: Sequence[float]) -> dict[str, float]:
+    """Sizes of relative errors, as fractions."""
+    off = np.abs(np.expm1(np.asarray(errors)))
+    median, worse = np.quantile(off, (0.5, 0.9))
+    return {"n": len(off), "median_abs_error": round(float(median), 4), "p90_abs_error": round(float(worse), 4)}
+
+
+def rounded(pair: tuple[float, float]) -> list[float]:
+    return [round(pair[0], 4), round(pair[1], 4)]
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """The file, replaced only once it is complete."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    beside.replace(path)
