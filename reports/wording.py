@@ -24,7 +24,11 @@ def verdict(document: Document, row: VariantRow) -> str:
     if row.status != "ok":
         return wrapped(f"{row.id}: {row.reason}")
     cliff = next((found for found in document.cliffs if found.variant == row.id), None)
-    said = "no capacity: the load is not a number of users" if cliff is None else f"{_carried(cliff)}{_why(cliff)}"
+    said = (
+        "no capacity: the load is not a number of users"
+        if cliff is None
+        else f"{_carried(cliff, str(document.scenario.get('slo')))}{_why(cliff)}"
+    )
     return wrapped(f"{row.id} {row.version} {_nature(row)}: {said} [{row.trust}]")
 
 
@@ -42,22 +46,28 @@ def _nature(row: VariantRow) -> str:
     return f"({', '.join(parts)})"
 
 
-def _carried(cliff: Cliff) -> str:
+def _carried(cliff: Cliff, slo: str) -> str:
     if cliff.stability_rate is not None:
         return f"keeps up with {cliff.stability_rate:.3g} requests a second; beyond, they pile up"
     if cliff.status == "not_reached":
         return f"carries {cliff.capacity_users} at once and more{_people(cliff)}: no tested load breaks the SLO"
     if cliff.first_failing_users is None:
         return "nothing measured surely keeps the SLO and nothing surely breaks it"
-    broken = cliff.breached.upper() if cliff.breached else "the SLO"
+    broken = _broken(cliff, slo)
     if cliff.capacity_users is None:
-        return f"carries fewer than {cliff.first_failing_users}: there {broken} breaks"
+        return f"carries fewer than {cliff.first_failing_users}: there {broken}"
     if cliff.capacity_users == 0:
-        return f"does not carry a single user within the SLO: {broken} breaks"
+        return f"does not carry a single user within the SLO: {broken}"
     band = "" if cliff.low is None or cliff.high is None else f" ({cliff.low}-{cliff.high})"
-    return (
-        f"carries {cliff.capacity_users}{band} at once{_people(cliff)}; at {cliff.first_failing_users} {broken} breaks"
-    )
+    return f"carries {cliff.capacity_users}{band} at once{_people(cliff)}; at {cliff.first_failing_users} {broken}"
+
+
+def _broken(cliff: Cliff, slo: str) -> str:
+    """What gives way, with its bound as the scenario states it."""
+    bounds = dict(part.split("=", 1) for part in slo.split(",") if "=" in part)
+    if cliff.breached in bounds:
+        return f"{cliff.breached.upper()} passes {bounds[cliff.breached].replace('ms', ' ms')}"
+    return "requests get no answer" if cliff.breached == "finished" else "the SLO breaks"
 
 
 def _why(cliff: Cliff) -> str:
@@ -67,7 +77,9 @@ def _why(cliff: Cliff) -> str:
     said = f": {cliff.cause}" + (f", {cliff.reason}" if cliff.reason else "")
     moved = cliff.counterfactual
     if moved is not None:
-        return f"{said}; {moved.change}: {cliff.capacity_users or 0} → {moved.capacity_users} users"
+        before = f": {cliff.capacity_users} → " if cliff.capacity_users else " would carry "
+        users = "user" if moved.capacity_users == 1 else "users"
+        return f"{said}; {moved.change}{before}{moved.capacity_users} {users}"
     return f"{said}; {cliff.knob} gains nothing" if cliff.knob else said
 
 

@@ -490,8 +490,8 @@ def test_run_shows_what_the_first_token_waited_for_and_how_the_run_went_on() -> 
     ("words", "said", "capacity"),
     [
         (["--users", "1..4"], "carries 4 at once and more", 4),
-        (["--users", "1..8", "--slo", "ttft=1ms"], "does not carry a single user within the SLO: TTFT breaks", 0),
-        (["--users", "8", "--slo", "tpot=1ms"], "carries fewer than 8: there TPOT breaks", None),
+        (["--users", "1..8", "--slo", "ttft=1ms"], "does not carry a single user within the SLO: TTFT passes 1 ms", 0),
+        (["--users", "8", "--slo", "tpot=1ms"], "carries fewer than 8: there TPOT passes 1 ms", None),
         (["--users", "1..64", "--max-num-seqs", "2", "--slo", "ttft=300ms"], "at once", "found"),
     ],
 )

@@ -1,6 +1,10 @@
 """A sweep that was cut off and goes on ends with the same bytes as one that was left alone."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from sim.cli.keeping import SUFFIX, Kept
 from sim.cli.main import cli
 from sim.metrics import PointMetrics, summarise
 
+ROOT = Path(__file__).resolve().parents[1]
 SWEEP = "sweep --gpu a100-40g --engine vllm --max-num-seqs 4 --users 1..32 --requests 40 --seeds 2 --jobs 1 --quiet"
 SWEEP += " --prompt-tokens uniform:20,200 --output-tokens uniform:5,40 --slo ttft=60ms"
 
@@ -73,6 +78,21 @@ def test_a_line_that_a_kill_cut_in_half_is_run_again(machine: Machine, tmp_path:
     assert simctl(SWEEP, "-o", f"json={place}", "--resume").exit_code == 0
     assert machine.runs == all_runs - 5
     assert place.read_bytes() == whole
+
+
+def test_a_killed_sweep_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
+    place, whole = tmp_path / "results.json", tmp_path / "whole.json"
+    kept = Path(f"{place}{SUFFIX}")
+    code = "from sim.cli.main import main; main()"
+    running = subprocess.Popen([sys.executable, "-c", code, *SWEEP.split(), "-o", f"json={place}"], cwd=ROOT)
+    while running.poll() is None and not (kept.exists() and len(kept.read_bytes().splitlines()) > 3):
+        time.sleep(0.01)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    assert not place.exists()
+    assert simctl(SWEEP, "-o", f"json={place}", "--resume").exit_code == 0
+    assert simctl(SWEEP, "-o", f"json={whole}").exit_code == 0
+    assert place.read_bytes() == whole.read_bytes()
 
 
 def test_without_resume_a_sweep_begins_anew(machine: Machine, tmp_path: Path) -> None:

@@ -54,8 +54,9 @@ class Explainer:
         if bracket.failing is not None:
             told = failure(row, bracket, points[bracket.failing])
         self.found[row.variant.id] = told
-        told = replace(told, band=band(self._prober, row, bracket))
-        self.found[row.variant.id] = told
+        if bracket.narrow or self.study.plan.refine:
+            told = replace(told, band=band(self._prober, row, bracket))
+            self.found[row.variant.id] = told
         return told
 
     def prove(self, row: Prepared) -> Explanation:

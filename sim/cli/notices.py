@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from sim.capacity import Bracket
 from sim.cli.explained import Explanation
+from sim.cli.memory_cliff import memory_cliff_slots
 from sim.cli.study import Study, judge
+from sim.cli.tuning import TUNABLE
 from sim.cli.variants import Prepared
 from sim.judging import Judgement
 from sim.metrics import PointMetrics
@@ -40,8 +42,27 @@ def _of_deployment(row: Prepared) -> Iterator[str]:
     if row.deployment is None:
         return
     yield from (f"{row.variant.id}: {warning}" for warning in row.deployment.warnings)
+    yield from _of_memory(row)
     if row.deployment.scheduler.clairvoyant:
         yield f"{row.variant.id}: its scheduler reads the true output length, which no real engine knows"
+
+
+def _of_memory(row: Prepared) -> Iterator[str]:
+    """Layers on the host because of slots that there is no room for, unless the engine says so itself."""
+    assert row.deployment is not None
+    memory, most = row.deployment.memory, memory_cliff_slots(row)
+    if not (memory.layers_on_host and memory.slots and most and most < memory.slots):
+        return
+    lane, names = memory.kv_tokens // memory.slots, TUNABLE[row.variant.engine]
+    if any(flag(names.slots) in warning for warning in row.deployment.warnings):
+        return
+    words = " ".join(f"{flag(name)} {value}" for name, value in names.settings(most, lane).items())
+    yield f"{row.variant.id}: of {memory.slots} slots of {lane:,} tokens {most} fit beside the weights: {words}"
+
+
+def flag(name: str) -> str:
+    """An option as it is typed."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _of_bracket(row: Prepared, findings: Findings[PointMetrics], found: Bracket) -> Iterator[str]:
@@ -49,7 +70,7 @@ def _of_bracket(row: Prepared, findings: Findings[PointMetrics], found: Bracket)
     open_ones = [users for users, seeds in points.items() if judge(seeds) is Judgement.UNDECIDED]
     if open_ones and found.failing is not None:
         loads = ", ".join(map(str, open_ones))
-        yield f"{variant}: {len(open_ones)} loads ({loads}) are too close to call: --seeds {MORE_SEEDS} tells more"
+        yield f"{variant}: too close to call at {loads} users: --seeds {MORE_SEEDS} tells more"
     if found.failing is None and points:
         yield f"{variant}: up to {max(points)} users nothing breaks: --users 1..{8 * max(points)} looks further"
 
