@@ -30,6 +30,7 @@ FIELDS = {
     "weights_gib": re.compile(r"[Mm]odel (?:loading|weights) took ([\d.]+) Gi?B"),
     "gpu": re.compile(r"device_name=([\w-]{1,60})\.json"),
 }
+WHILE_SERVING = ("Iteration(", "throughput: ", '" 200 OK')
 BLOCK_SIZE = 16  # tokens, by default
 # a container of formats, which does not say which of them it holds
 UNTOLD = "compressed-tensors"
@@ -93,5 +94,6 @@ class Header:
 
 
 def header_of(text: str) -> Header:
-    """The header of a whole log."""
-    return Header(*agreeing(text, FIELDS))
+    """The header of a whole log; what is printed while it serves is passed over, for there is much of it."""
+    kept = (line for line in text.split("\n") if not any(mark in line for mark in WHILE_SERVING))
+    return Header(*agreeing("\n".join(kept), FIELDS))
