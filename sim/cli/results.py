@@ -89,13 +89,14 @@ def _variant_row(row: Prepared) -> VariantRow:
         status=status,
         reason=str(row.error) if row.error else None,
         missing_gib=row.error.missing_bytes / GIB if isinstance(row.error, DoesNotFit) else None,
-        memory=_memory(deployment.memory) if deployment else None,
+        memory=memory(deployment.memory) if deployment else None,
         trust=trust(row),
-        profile=variant.step_table or compose.PROFILE,
+        profile=variant.step_table or variant.profile or compose.PROFILE,
     )
 
 
-def _memory(plan: MemoryPlan) -> Memory:
+def memory(plan: MemoryPlan) -> Memory:
+    """Where the bytes go."""
     return Memory(
         weights_gib=plan.weight_bytes / GIB,
         kv_gib=plan.kv_bytes / GIB,
