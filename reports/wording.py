@@ -66,7 +66,9 @@ def _broken(cliff: Cliff, slo: str) -> str:
     """What gives way, with its bound as the scenario states it."""
     bounds = dict(part.split("=", 1) for part in slo.split(",") if "=" in part)
     if cliff.breached in bounds:
-        return f"{cliff.breached.upper()} passes {bounds[cliff.breached].replace('ms', ' ms')}"
+        limit_ms = float(bounds[cliff.breached].removesuffix("ms"))
+        limit = f"{limit_ms / 1000:g} s" if limit_ms >= 1000 else f"{limit_ms:g} ms"
+        return f"{cliff.breached.upper()} passes {limit}"
     return "requests get no answer" if cliff.breached == "finished" else "the SLO breaks"
 
 

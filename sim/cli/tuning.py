@@ -6,10 +6,10 @@ from functools import partial
 from itertools import count
 
 from sim import compose
-from sim.capacity import passes
 from sim.cli.variants import Prepared
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, NotSupported, UsageError
+from sim.judging import Judgement, interval
 from sim.metrics import summarise
 from sim.simulate import simulate
 from sim.slo import Slo
@@ -95,12 +95,19 @@ def users_carried(row: Prepared, slots: int, traffic: Traffic, slo: Slo, seeds: 
     closed = replace(traffic, demand=Demand(requests=min(TRIAL_REQUESTS, traffic.demand.requests or TRIAL_REQUESTS)))
     carried = 0
     for users in sorted({2**power for power in range(slots.bit_length())} | {slots}):
-        if not passes([_attainment(row, closed, users, slo, seed) for seed in seeds]):
+        if not _surely_carries(row, closed, users, slo, seeds):
             break
         carried = users
     return carried
 
 
-def _attainment(row: Prepared, traffic: Traffic, users: int, slo: Slo, seed: int) -> float | None:
+def _surely_carries(row: Prepared, traffic: Traffic, users: int, slo: Slo, seeds: Sequence[int]) -> bool:
+    """Seed after seed, until the load surely passes or fails."""
     assert row.deployment is not None
-    return summarise(simulate(compose.scenario(row.variant, row.deployment, traffic, users, seed)), slo).attainment
+    shares: tuple[float, ...] = ()
+    for seed in seeds:
+        result = simulate(compose.scenario(row.variant, row.deployment, traffic, users, seed))
+        shares += summarise(result, slo).batches
+        if (judgement := interval(shares).judge()) is not Judgement.UNDECIDED:
+            return judgement is Judgement.PASS
+    return False
