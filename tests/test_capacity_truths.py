@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sim import compose
 from sim.batch import Batch, Pass
-from sim.capacity import Bracket, bracket, next_users, passes
+from sim.capacity import Bracket, bracket, judged_bracket, next_loads, next_users, passes
 from sim.engine import Deployment
 from sim.errors import DoesNotFit
 from sim.hardware import GIB
@@ -110,6 +110,37 @@ def test_a_search_that_sees_more_loads_pass_finds_no_smaller_capacity(
 ) -> None:
     """Even where more users happen to be served well and fewer badly."""
     assert no_smaller(searched((strict | also).__contains__, "1..128"), searched(strict.__contains__, "1..128"))
+
+
+ORDER = [Judgement.FAIL, Judgement.UNDECIDED, Judgement.PASS]
+
+
+def judged(grades: dict[int, int], grid: str) -> Bracket:
+    """The bracket of a search that sees these loads graded, from 0 for a sure failure to 2 for a sure pass."""
+    seen: dict[int, Judgement] = {}
+    wanted = [*parse_users(grid)]
+    while wanted:
+        seen |= {users: ORDER[min(2, grades.get(users, 0))] for users in wanted}
+        wanted = next_loads(seen)
+    return judged_bracket(seen)
+
+
+grades = st.dictionaries(st.integers(1, 160), st.integers(0, 2))
+
+
+@given(grades, grades)
+def test_a_search_that_judges_no_load_worse_finds_neither_end_lower(
+    strict: dict[int, int], more: dict[int, int]
+) -> None:
+    loose = {users: strict.get(users, 0) + more.get(users, 0) for users in strict | more}
+    assert no_smaller(judged(loose, "1..128"), judged(strict, "1..128"))
+
+
+@given(grades, st.sampled_from(["1..256", "1..1024"]))
+def test_an_extended_search_leaves_a_judged_bracket_that_was_closed(seen: dict[int, int], longer: str) -> None:
+    found = judged(seen, "1..128")
+    if found.failing is not None:
+        assert judged(seen, longer) == found
 
 
 # -- an extended sweep
