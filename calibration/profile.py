@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from math import exp, log
 from pathlib import Path
@@ -93,13 +94,17 @@ def at(curve: Steps, rows: float) -> float:
 def load(name: str | Path) -> Profile:
     """The profile of that name, or the one in a JSON file."""
     if str(name) in BUILT_IN:
-        text = files("calibration").joinpath("profiles", f"{name}.json").read_text(encoding="utf-8")
-        return parse(text, str(name))
+        return _built_in(str(name))
     try:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadScenario(f"profile {name}: cannot be read ({error}); built in: {', '.join(BUILT_IN)}") from None
     return parse(text, str(name))
+
+
+@cache
+def _built_in(name: str) -> Profile:
+    return parse(files("calibration").joinpath("profiles", f"{name}.json").read_text(encoding="utf-8"), name)
 
 
 def parse(text: str, where: str) -> Profile:

@@ -11,6 +11,8 @@ from typing import Any, cast, get_type_hints
 import numpy as np
 
 from calibration import catalog
+from calibration.profile import Profile
+from calibration.profile import load as load_profile
 from sim.cache import KVCache
 from sim.cost import StepCost
 from sim.engine import Deployment, Engine
@@ -34,7 +36,7 @@ from workloads.users import ClosedLoop
 DEFAULT_MODEL = "llama-3.1-8b"
 APPLE_GPU_SHARE = 0.75  # of the memory, by default
 PCIE5_GBS = 30.0  # one way; no PCIe 4 card reaches it
-PROFILE = "datasheet"
+PROFILE = "measured"
 BLOCK_SIZE = 16  # tokens, for paged policies on engines without blocks
 LONGEST_SHARE = 0.999
 LENGTH_DRAWS = 20_000
@@ -244,18 +246,21 @@ def _cache_for(kind: type[Any], deployment: Deployment) -> Callable[[], KVCache]
 
 
 def step_cost(variant: Variant, deployment: Deployment, factor: float = 1.0) -> StepCost:
-    """What the deployment's steps cost, times a factor: from a table of measured times, or from the data sheet."""
+    """What the deployment's steps cost, times a factor: from a table of measured times, or from a profile."""
     cost = _step_cost(variant, deployment)
     return cost if factor == 1.0 else Slowed(cost, factor)
 
 
 def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
     """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
-    from calibration import profile
-
     if variant.step_table is not None:
         return 1.0, 1.0
-    return profile.load(PROFILE).band(step_cost(variant, deployment).trust, "step")
+    return profile_of(variant).band(step_cost(variant, deployment).trust, "step")
+
+
+def profile_of(variant: Variant) -> Profile:
+    """What the variant's step times follow from."""
+    return load_profile(variant.profile or PROFILE)
 
 
 def _step_cost(variant: Variant, deployment: Deployment) -> StepCost:
@@ -264,9 +269,9 @@ def _step_cost(variant: Variant, deployment: Deployment) -> StepCost:
         from calibration.tablecost import TableCost
 
         return TableCost(load(variant.step_table))
-    from calibration import physics, profile
+    from calibration import physics
 
-    return physics.step_cost(deployment, profile.load(PROFILE))
+    return physics.step_cost(deployment, profile_of(variant))
 
 
 # -- what is asked of them

@@ -23,7 +23,8 @@ class Variant:
     replicas: int = 1
     router: str = "round_robin"
     scheduler: str | None = None  # a policy instead of the engine's own
-    step_table: str | None = None  # a file of measured step times instead of the data sheet
+    profile: str | None = None  # what step times follow from; None: the one fitted to measurements
+    step_table: str | None = None  # a file of measured step times instead of a profile
 
 
 @dataclass(frozen=True, slots=True)

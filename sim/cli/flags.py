@@ -26,6 +26,7 @@ class Flags:
     weights: str | None
     kv_type: str | None
     scheduler: str | None
+    profile: str | None
     step_table: str | None
     users: str
     load: str
@@ -93,7 +94,8 @@ DECLARED: dict[str, dict[str, Any]] = {
     "weights": _flag("Weight format for every engine: q4_k_m, fp16, fp8 ...", metavar="TYPE"),
     "kv_type": _flag("Type of the KV cache: f16, fp8, q8_0 ...", metavar="TYPE"),
     "scheduler": _flag("A policy instead of the engine's: sjf:noise=0.3.", metavar="NAME[:K=V]"),
-    "step_table": _flag("Measured step times instead of the data sheet.", metavar="FILE"),
+    "profile": _flag("What step times follow from: measured, datasheet, a calibrated file.", metavar="NAME"),
+    "step_table": _flag("Measured step times instead of a profile.", metavar="FILE"),
     "users": _flag("1..128 doubles and refines, 1..128/8, 1,10,50.", default="1..128", metavar="N"),
     "load": _flag("closed, burst, offline:N, poisson:R ...", default="closed", metavar="KIND"),
     "workload": _flag("Lengths as measured: chat, code, rag ...", default="chat", metavar="NAME"),

@@ -94,7 +94,7 @@ def study(flags: Flags) -> Study:
     slo = compose.slo(flags.slo)
     rows = prepare(flags)
     if not flags.engine:
-        rows = with_tuned(rows, traffic, slo, [flags.seed])
+        rows = with_tuned(rows, traffic, slo, range(flags.seed, flags.seed + flags.seeds))
     return Study(flags, tuple(rows), traffic, grid, slo)
 
 
@@ -129,6 +129,7 @@ SCENARIO_FLAGS = (
     "weights",
     "kv_type",
     "scheduler",
+    "profile",
     "step_table",
     "users",
     "load",

@@ -57,6 +57,7 @@ def _variant(flags: Flags, text: str) -> Variant:
         replicas=flags.replicas,
         router=flags.router,
         scheduler=flags.scheduler,
+        profile=flags.profile,
         step_table=flags.step_table,
     )
 
