@@ -18,7 +18,7 @@ class Load:
 
     users: int
     think_s: float
-    in_flight: float | None  # requests at once, of the cheapest plan, by Little's law
+    in_flight: float | None  # requests at once, by Little's law, over all that carry them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Offer:
     ttft_p99_ms: float | None
     tpot_p50_ms: float | None
     output_tps: float  # under the load
-    usd_per_million: float  # output tokens, with every copy at its capacity
-    usd_per_million_at_load: float
+    usd_per_million: float | None  # output tokens, with every copy at its capacity
+    usd_per_million_at_load: float | None
     break_even_share: float | None  # of the time that this load must last to cost no more than the API
     memory: Memory
     trust: Trust

@@ -7,20 +7,13 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from reports.document import Trust
 from reports.plan_document import Hardware, Offer, PlanDocument, Refused
 from reports.schema import encode
 from reports.tables import Table, aligned, duration, flat, number, share
 from reports.wording import wrapped
 
 MOST_SHOWN = 12
-SHORT_TRUST: dict[Trust, str] = {
-    "measured": "measured",
-    "interpolated": "interpol.",
-    "extrapolated": "extrapol.",
-    "datasheet": "datasheet",
-}
-HEADER = ("$/h", "cards", "engine", "weights", "carries", "free", "TTFT p99", "TPOT", "$/Mtok", "trust")
+HEADER = ("$/h", "cards", "engine", "weights", "carries", "free", "TTFT p99", "TPOT", "$/Mtok")
 
 
 def named(hardware: Hardware, catalogue: Mapping[str, Any]) -> str:
@@ -41,7 +34,7 @@ def heading(document: PlanDocument) -> str:
 
 def offers(document: PlanDocument) -> Table:
     """The cheapest deployments that carry the load."""
-    header = HEADER if document.api_usd_per_million is None else (*HEADER[:-1], "pays if busy", HEADER[-1])
+    header = HEADER if document.api_usd_per_million is None else (*HEADER, "pays")
     rows = tuple(_offer(offer, api=document.api_usd_per_million is not None) for offer in document.offers[:MOST_SHOWN])
     left = len(document.offers) - len(rows)
     more = f" ({left} dearer ones are in -o json)" if left else ""
@@ -61,7 +54,7 @@ def _offer(offer: Offer, *, api: bool) -> tuple[str, ...]:
         duration(offer.tpot_p50_ms),
         number(offer.usd_per_million, 2),
     )
-    return (*cells, *([_busy(offer.break_even_share)] if api else []), SHORT_TRUST[offer.trust])
+    return (*cells, _busy(offer.break_even_share)) if api else cells
 
 
 def _busy(part: float | None) -> str:
@@ -98,9 +91,13 @@ def notes(document: PlanDocument) -> list[str]:
     told = [f"{columns}$/Mtok: a million output tokens with every copy at its capacity"]
     if document.api_usd_per_million is not None:
         told.append(
-            f"pays if busy: the share of the time that this load must last for the cards to cost no more than an API "
+            f"pays: the share of the time that this load must last for the cards to cost no more than an API "
             f"at ${document.api_usd_per_million:g} a million output tokens"
         )
+    by_trust: dict[str, dict[str, None]] = {}
+    for offer in document.offers:
+        by_trust.setdefault(offer.trust, {})[f"{offer.serving.engine} on {offer.hardware.gpu}"] = None
+    told += [f"step times {trust}: {', '.join(where)}" for trust, where in by_trust.items()]
     cards = {offer.hardware.gpu: offer.hardware for offer in document.offers}
     prices = [f"{gpu} {card.usd_per_card_hour} ({card.price_date or 'undated'})" for gpu, card in cards.items()]
     return [wrapped(text) for text in (*told, f"$/h of a card: {', '.join(prices)}; --price GPU=USD for yours")]

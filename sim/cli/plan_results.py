@@ -41,7 +41,7 @@ def document(
         simctl=simctl_version(),
         kind="plan",
         scenario=scenario,
-        load=Load(sizing.users, think_s, _in_flight(sizing, sized, offers)),
+        load=Load(sizing.users, think_s, _in_flight(sizing, sized)),
         api_usd_per_million=api_usd,
         offers=tuple(offers),
         refused=tuple(refused),
@@ -61,6 +61,7 @@ def _offer(
         return None
     per_copy = hardware.usd_per_card_hour * hardware.gpus
     usd = per_copy * one.replicas
+    at_load = usd_per_million(usd, checked.output_tps)
     return Offer(
         hardware=hardware,
         serving=Serving(
@@ -81,21 +82,20 @@ def _offer(
         tpot_p50_ms=checked.tpot.p50 if checked.tpot else None,
         output_tps=checked.output_tps,
         usd_per_million=usd_per_million(per_copy, one.seen[one.capacity].output_tps),
-        usd_per_million_at_load=usd_per_million(usd, checked.output_tps),
-        break_even_share=break_even_share(usd, checked.output_tps, api_usd),
+        usd_per_million_at_load=at_load,
+        break_even_share=break_even_share(at_load, api_usd),
         memory=memory(deployment.memory),
         trust=cast(Trust, compose.step_cost(variant, deployment).trust),
     )
 
 
-def _in_flight(sizing: Sizing, sized: Sequence[Sized], offers: Sequence[Offer]) -> float | None:
-    """Of the people who think or wait, those who wait, on the cheapest offer."""
-    if not offers:
+def _in_flight(sizing: Sizing, sized: Sequence[Sized]) -> float | None:
+    """Of the people who think or wait, those who wait, on average over what carries them."""
+    answers_s = [one.checked.e2e.mean / 1000 for one in sized if one.checked is not None and one.checked.e2e]
+    if not answers_s:
         return None
-    one = next(one for one in sized if one.checked is not None and one.checked.output_tps == offers[0].output_tps)
-    assert one.checked is not None
-    answer_s = one.checked.e2e.mean / 1000 if one.checked.e2e else 0.0
-    return sizing.users * answer_s / (answer_s + sizing.traffic.think.mean_s) if answer_s else None
+    answer_s = sum(answers_s) / len(answers_s)
+    return sizing.users * answer_s / (answer_s + sizing.traffic.think.mean_s)
 
 
 # -- refusals
@@ -150,7 +150,8 @@ def _rule(cheapest: Offer, ladder: Sequence[Step], catalogue: Mapping[str, Any])
     if len(ladder) == 1:
         return f"On {where}, {ladder[0].label} carries {ladder[0].carries} users a copy, and no other engine more."
     first, *others = ladder
-    parts, enough = [f"{first.label} carries {first.carries}"], first.carries
+    installed = "" if first.label.endswith(" tuned") else " as installed"
+    parts, enough = [f"{first.label}{installed} carries {first.carries}"], first.carries
     for step in others:
         parts.append(f"from {enough + 1} users on take {step.label} ({step.carries})")
         enough = step.carries

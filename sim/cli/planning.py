@@ -136,7 +136,7 @@ def _require_one(rows: Sequence[Prepared]) -> None:
 def scenario_table(asked: Question) -> dict[str, Any]:
     """Every flag by name, engine options beside them, so that it can be asked again."""
     apart = {"jobs", "output", "quiet", "dry_run"}
-    table = {name.replace("_", "-"): value for name, value in asked.flags.items() if name not in apart}
+    table = {name.replace("_", "-"): asked.flags[name] for name in sorted(asked.flags) if name not in apart}
     lists = {name: list(value) or None for name, value in table.items() if isinstance(value, tuple)}
     options = {name.replace("_", "-"): value for each in asked.variants for name, value in each.options.items()}
     return {**table, **lists, "think": asked.traffic.think.text, "slo": slo_text(asked.slo), **options}

@@ -51,13 +51,13 @@ def dollars(text: str, what: str) -> float:
     return amount
 
 
-def usd_per_million(usd_per_hour: float, output_tps: float) -> float:
-    """What a million output tokens cost at this rate."""
-    return usd_per_hour / SECONDS_PER_HOUR / output_tps * MILLION
+def usd_per_million(usd_per_hour: float, output_tps: float) -> float | None:
+    """What a million output tokens cost at this rate; None where the run was too short to have one."""
+    return usd_per_hour / SECONDS_PER_HOUR / output_tps * MILLION if output_tps else None
 
 
-def break_even_share(usd_per_hour: float, output_tps: float, api_usd_per_million: float | None) -> float | None:
+def break_even_share(usd_per_million_here: float | None, api_usd_per_million: float | None) -> float | None:
     """The share of the time that a load must last for an API to cost as much as the cards that wait for it."""
-    if api_usd_per_million is None:
+    if usd_per_million_here is None or api_usd_per_million is None:
         return None
-    return usd_per_million(usd_per_hour, output_tps) / api_usd_per_million
+    return usd_per_million_here / api_usd_per_million
