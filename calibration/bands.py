@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from calibration.fit import fit_observations, predicted_errors
+from calibration.least_squares import FOR_CHECKS
 from calibration.observations import Observation
 from calibration.profile import Profile
 
@@ -57,7 +58,7 @@ def misses(observations: Sequence[Observation], held_out: str) -> list[Miss]:
     """Predictions of every observation by fits without it, or without its card, model or source."""
     found = []
     for known, unknown in folds(observations, held_out):
-        profile = fit_observations([observations[index] for index in known]).profile
+        profile = fit_observations([observations[index] for index in known], close_enough=FOR_CHECKS).profile
         others = [observations[index] for index in unknown]
         for one, error in zip(others, predicted_errors(profile, others), strict=True):
             found.append(Miss(held_out, trust(profile, one), one, float(error)))

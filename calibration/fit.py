@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Any
 
-from calibration.least_squares import Problem, Solution
+from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
 from calibration.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import HostRates, Profile, load
@@ -39,11 +39,14 @@ def fitted(points: Iterable[Point], name: str = "measured") -> Fit:
 
 
 def fit_observations(
-    observations: Sequence[Observation], unusable: Sequence[tuple[Point, str]] = (), name: str = "measured"
+    observations: Sequence[Observation],
+    unusable: Sequence[tuple[Point, str]] = (),
+    name: str = "measured",
+    close_enough: float = CLOSE_ENOUGH,
 ) -> Fit:
     """The same from observations."""
     problem = Problem(observations)
-    solution = problem.solved()
+    solution = problem.solved(close_enough)
     errors = problem.errors(solution)
     stairs = staircases(observations, errors)
     errors = errors + corrections(observations, stairs)

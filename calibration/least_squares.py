@@ -52,7 +52,8 @@ STEP = 1e-4  # of a logarithm, for a derivative
 VENDOR_DEPTH = 2
 RATES = (*EFFICIENCIES, *ATTENTION, "link_efficiency")
 MOST_STEPS = 60
-CLOSE_ENOUGH = 1e-9  # the largest change of a logarithm in the last step
+CLOSE_ENOUGH = 1e-7  # the largest change of a logarithm in the last step
+FOR_CHECKS = 1e-4  # the same where the fit only serves to predict what it has not seen
 LEAST_SHARE = 1e-3
 
 
@@ -95,9 +96,7 @@ class Problem:
     def _rates(self) -> Array:
         """One row for every efficiency that occurs, with a one for each of its parts."""
         chains = {
-            tuple(part[row] for part in self.members[name])
-            for name in RATES
-            for row in range(len(self.observations))
+            tuple(part[row] for part in self.members[name]) for name in RATES for row in range(len(self.observations))
         }
         rows = np.repeat(np.arange(len(chains)), [len(chain) for chain in sorted(chains)])
         columns = np.concatenate([np.array(chain) for chain in sorted(chains)])
@@ -132,7 +131,7 @@ class Problem:
         matrix = csr_array((np.concatenate(values), places), shape)
         return here, matrix
 
-    def solved(self) -> Solution:
+    def solved(self, close_enough: float = CLOSE_ENOUGH) -> Solution:
         """The most plausible parameters: Gauss-Newton on the reweighted squares, each step halved until it helps."""
         parameters = self.expected.copy()
         for _ in range(MOST_STEPS):
@@ -145,7 +144,7 @@ class Problem:
             step = solve(normal, -slope, assume_a="pos")
             share = self._helpful_share(parameters, step)
             parameters = parameters + share * step
-            if np.abs(share * step).max() < CLOSE_ENOUGH:
+            if np.abs(share * step).max() < close_enough:
                 break
         parts = dict(zip(self.keys, parameters.tolist(), strict=True))
         laboratories = {path: value for (name, path), value in parts.items() if name == "laboratory"}

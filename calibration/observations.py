@@ -1,20 +1,22 @@
 """Measurements as the fit sees them: a time, and the passes that it was spent on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil
 
 from calibration import catalog
-from calibration.gate import judge
+from calibration.impossible import Impossible
+from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
 from calibration.scopes import Family, era, weights_class
-from calibration.terms import Facts, Work, facts
+from calibration.sieve import verdict
+from calibration.terms import Facts, facts
 from sim.engine import Traits
 from sim.errors import SimctlError
 from sim.hardware import Gpu, Model
 
 KERNELS = {"vllm": "vllm", "llama.cpp": "llama.cpp", "ollama": "llama.cpp"}
-PROMPT_BUDGET = {"vllm": 8192, "llama.cpp": 512}  # prompt tokens of one pass, by default
+MOST_WEIGHTS = 0.95  # of the memory; beyond it layers are on the host
+ON_HOST = "layers on the CPU"  # as the reader of llama-bench notes it
 KV_SHARE = 0.9  # of what the weights leave of the memory
 
 
@@ -26,7 +28,7 @@ class Observation:
     model: str  # the catalogue's id
     family: Family
     facts: Facts
-    passes: tuple[tuple[float, Work], ...]
+    passes: Passes
     hosted: bool  # the host's work on a step is part of its time
     measured_s: float
 
@@ -40,10 +42,6 @@ def observe(points: Iterable[Point]) -> tuple[list[Observation], list[tuple[Poin
         except (SimctlError, Unusable) as reason:
             left.append((point, str(reason)))
     return used, left
-
-
-class Unusable(Exception):
-    """A point that says too little about the time of passes."""
 
 
 def observation(point: Point) -> Observation:
@@ -62,11 +60,11 @@ def observation(point: Point) -> Observation:
         gpu.id,
         era(kernels, point.engine_version),
     )
-    if impossible := judge(point, gpu, model, bits):
-        raise Unusable(impossible)
+    if isinstance(found := verdict(point), Impossible):
+        raise Unusable(found.why)
     weight_bytes = model.parameters * bits / 8
-    if weight_bytes > 0.95 * gpu.memory_bytes * point.gpu_count:
-        raise Unusable("the weights do not fit: layers are on the host")
+    if weight_bytes > MOST_WEIGHTS * gpu.memory_bytes * point.gpu_count or ON_HOST in point.notes:
+        raise Unusable("layers are on the host")
     reader = READERS.get(point.load)
     if reader is None:
         raise Unusable(f"load {point.load}: its batch is not known")
@@ -83,100 +81,3 @@ def room(gpu: Gpu, model: Model, weight_bytes: float, point: Point) -> float:
     if point.kv_gib:
         return point.kv_gib * 2**30 * point.gpu_count / per_token
     return (KV_SHARE * gpu.memory_bytes * point.gpu_count - weight_bytes) / per_token
-
-
-Passes = tuple[tuple[float, Work], ...]
-
-
-def decode(rows: float, context: float) -> Work:
-    return Work(rows, 0.0, rows, rows * context, 0.0)
-
-
-def prompts(count: float, length: float, budget: float, depth: float = 0.0) -> Passes:
-    """The passes over so many prompts behind so much context, filled up to the budget."""
-    total = count * length
-    number = ceil(total / budget)
-    cells = count * length * (depth + (length + 1) / 2)
-    return ((number, Work(0.0, total / number, count / number, 0.0, cells / number)),)
-
-
-def need(value: float | None, name: str) -> float:
-    if value is None or not value > 0:
-        raise Unusable(f"{name} is not stated")
-    return value
-
-
-def decode_step(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
-    context = (point.depth_tokens or 0) + (point.prompt_tokens or 0)
-    rows = point.load_value
-    seconds = point.tpot_ms_mean / 1e3 if point.tpot_ms_mean else rows / need(point.output_tps, "output_tps")
-    return seconds, ((1.0, decode(rows, max(1.0, context))),)
-
-
-def prefill(point: Point, kernels: str, _room: float) -> tuple[float, Passes]:
-    seconds = need(point.ttft_ms_mean or point.ttft_ms_p50, "ttft_ms_mean") / 1e3
-    length = point.prompt_tokens or point.load_value
-    return seconds, prompts(point.load_value / length, length, budget(point, kernels), point.depth_tokens or 0.0)
-
-
-def budget(point: Point, kernels: str) -> float:
-    for part in point.engine_options.replace(",", ";").split(";"):
-        name, _, value = part.strip().lstrip("-").partition("=")
-        if name.replace("_", "-") in ("n-ubatch", "ubatch", "ubatch-size", "ub"):
-            return float(value)
-    return PROMPT_BUDGET[kernels]
-
-
-def microbatch(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
-    rate = need(point.output_tps, "output_tps")
-    rows = point.load_value
-    return rows / rate, ((1.0, Work(rows, 0.0, 1.0, rows, 0.0)),)
-
-
-def single(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
-    context = (point.depth_tokens or 0) + (point.prompt_tokens or 0) + (point.output_tokens or 0) / 2
-    seconds = 1 / need(point.output_tps, "output_tps") if not point.tpot_ms_mean else point.tpot_ms_mean / 1e3
-    return seconds, ((1.0, decode(1.0, max(1.0, context))),)
-
-
-def offline(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
-    if kernels != "vllm":
-        raise Unusable("a step of it is a point of its own")
-    count, prompt = point.load_value, need(point.prompt_tokens, "prompt_tokens")
-    output = need(point.output_tokens, "output_tokens")
-    if count * (prompt + output) > room:
-        raise Unusable("the KV pool is full: waves, not one batch")
-    seconds = point.e2e_ms_mean / 1e3 if point.e2e_ms_mean and point.load == "offline" else None
-    if output <= 1:
-        return need(point.ttft_ms_mean, "ttft_ms_mean") / 1e3, prompts(count, prompt, budget(point, kernels))
-    seconds = seconds or count * output / need(point.output_tps, "output_tps")
-    steps = decode(count, prompt + output / 2)
-    return seconds, (*prompts(count, prompt, budget(point, kernels)), (output - 1, steps))
-
-
-def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
-    """Time per output token of streams kept in flight; each step carries its share of the others' prompts."""
-    if kernels != "vllm":
-        raise Unusable("the slots of the server decide its batch")
-    if point.gpu_count > 1 and catalog.model(point.model).experts:
-        raise Unusable("how the experts are split over the cards is not stated")
-    streams = point.load_value
-    prompt, output = need(point.prompt_tokens, "prompt_tokens"), need(point.output_tokens, "output_tokens")
-    if streams * (prompt + output) > room or streams > (point.slots or 256):
-        raise Unusable("more streams than run at once")
-    seconds = need(point.tpot_ms_mean or point.itl_ms_mean, "tpot_ms_mean") / 1e3
-    share = (streams - 1) / output
-    beside = prompts(1.0, prompt, budget(point, kernels))
-    step = ((1.0, decode(streams, prompt + output / 2)),)
-    return seconds, (*step, *((share * times, work) for times, work in beside))
-
-
-READERS: dict[str, Callable[[Point, str, float], tuple[float, Passes]]] = {
-    "decode_step": decode_step,
-    "prefill": prefill,
-    "microbatch": microbatch,
-    "single": single,
-    "offline": offline,
-    "burst": offline,
-    "closed": closed,
-}

@@ -9,7 +9,8 @@ from math import log
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.linalg import spsolve
 
 from calibration.observations import Observation
 from calibration.scopes import widening
@@ -29,9 +30,9 @@ def staircases(observations: Sequence[Observation], errors: Sequence[float]) -> 
     rows = [{columns.setdefault(key, len(columns)): share for key, share in parts(one)} for one, _ in chosen]
     if not rows:
         return {}
-    matrix = np.zeros((len(rows), len(columns)))
-    for row, shares in enumerate(rows):
-        matrix[row, list(shares)] = list(shares.values())
+    places = [(row, column) for row, shares in enumerate(rows) for column in shares]
+    values = [share for shares in rows for share in shares.values()]
+    matrix = csr_array((values, tuple(np.array(places).T)), (len(rows), len(columns)))
     found = ridge(matrix, np.array([missed for _, missed in chosen]), np.array([spread(scope) for scope, _ in columns]))
     return curves(dict(zip(columns, found.tolist(), strict=True)))
 
@@ -64,8 +65,8 @@ def spread(scope: str) -> float:
 
 def ridge(matrix: Any, missed: Any, spreads: Any) -> Any:
     """The corrections that explain what was missed, each held to none."""
-    normal = matrix.T @ matrix / NOISE**2 + np.diag(spreads**-2.0)
-    return solve(normal, matrix.T @ missed / NOISE**2, assume_a="pos")
+    normal = matrix.T @ matrix / NOISE**2 + diags_array(spreads**-2.0)
+    return spsolve(normal.tocsc(), matrix.T @ missed / NOISE**2)
 
 
 def curves(found: Mapping[tuple[str, float], float]) -> dict[str, dict[float, float]]:

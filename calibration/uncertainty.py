@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from calibration.fit import coefficients
-from calibration.least_squares import Problem
+from calibration.least_squares import FOR_CHECKS, Problem
 from calibration.observations import Observation
 
 LOW, HIGH = 0.1, 0.9
@@ -20,7 +20,7 @@ def bootstrap(
     for one in observations:
         by_source[one.point.source_id].append(one)
     chance = np.random.default_rng(seed)
-    drawn = [coefficients(Problem(_resample(by_source, chance)).solved()) for _ in range(resamples)]
+    drawn = [coefficients(Problem(_resample(by_source, chance)).solved(FOR_CHECKS)) for _ in range(resamples)]
     scopes = sorted({(name, path) for values in drawn for name, parts in values.items() for path in parts})
     spread: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for name, path in scopes:

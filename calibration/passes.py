@@ -1,0 +1,120 @@
+"""The passes that a measured time was spent on, by the kind of load."""
+
+from collections.abc import Callable
+from math import ceil
+
+from calibration import catalog
+from calibration.points import Point
+from calibration.terms import Work
+
+PROMPT_BUDGET = {"vllm": 8192, "llama.cpp": 512}  # prompt tokens of one pass, by default
+UBATCH_NAMES = ("n-ubatch", "ubatch", "ubatch-size", "ub")
+USUAL_SLOTS = 256  # of vLLM, where they are not stated
+
+Passes = tuple[tuple[float, Work], ...]  # how often, and what each did
+
+
+class Unusable(Exception):
+    """A point that says too little about the time of passes."""
+
+
+def decode(rows: float, context: float) -> Work:
+    """A step of so many rows, each behind so much context."""
+    return Work(rows, 0.0, rows, rows * context, 0.0)
+
+
+def prompts(count: float, length: float, budget: float, depth: float = 0.0) -> Passes:
+    """The passes over so many prompts behind so much context, filled up to the budget."""
+    total = count * length
+    number = ceil(total / budget)
+    cells = count * length * (depth + (length + 1) / 2)
+    return ((number, Work(0.0, total / number, count / number, 0.0, cells / number)),)
+
+
+def need(value: float | None, name: str) -> float:
+    """A figure that the load cannot do without."""
+    if value is None or not value > 0:
+        raise Unusable(f"{name} is not stated")
+    return value
+
+
+def decode_step(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
+    """One step of N sequences."""
+    context = (point.depth_tokens or 0) + (point.prompt_tokens or 0)
+    rows = point.load_value
+    seconds = point.tpot_ms_mean / 1e3 if point.tpot_ms_mean else rows / need(point.output_tps, "output_tps")
+    return seconds, ((1.0, decode(rows, max(1.0, context))),)
+
+
+def prefill(point: Point, kernels: str, _room: float) -> tuple[float, Passes]:
+    """The passes over N prompt tokens."""
+    seconds = need(point.ttft_ms_mean or point.ttft_ms_p50, "ttft_ms_mean") / 1e3
+    length = point.prompt_tokens or point.load_value
+    return seconds, prompts(point.load_value / length, length, budget(point, kernels), point.depth_tokens or 0.0)
+
+
+def budget(point: Point, kernels: str) -> float:
+    """Prompt tokens that one pass takes."""
+    for part in point.engine_options.replace(",", ";").split(";"):
+        name, _, value = part.strip().lstrip("-").partition("=")
+        if name.replace("_", "-") in UBATCH_NAMES:
+            return float(value)
+    return PROMPT_BUDGET[kernels]
+
+
+def microbatch(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
+    """One prompt in physical batches of N rows: the products of a step of N sequences."""
+    rate = need(point.output_tps, "output_tps")
+    rows = point.load_value
+    return rows / rate, ((1.0, Work(rows, 0.0, 1.0, rows, 0.0)),)
+
+
+def single(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
+    """A step of a lone stream, in the middle of its answer."""
+    context = (point.depth_tokens or 0) + (point.prompt_tokens or 0) + (point.output_tokens or 0) / 2
+    seconds = 1 / need(point.output_tps, "output_tps") if not point.tpot_ms_mean else point.tpot_ms_mean / 1e3
+    return seconds, ((1.0, decode(1.0, max(1.0, context))),)
+
+
+def offline(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
+    """N prompts as one batch, from the first pass to the last step."""
+    if kernels != "vllm":
+        raise Unusable("a step of it is a point of its own")
+    count, prompt = point.load_value, need(point.prompt_tokens, "prompt_tokens")
+    output = need(point.output_tokens, "output_tokens")
+    if count * (prompt + output) > room:
+        raise Unusable("the KV pool is full: waves, not one batch")
+    seconds = point.e2e_ms_mean / 1e3 if point.e2e_ms_mean and point.load == "offline" else None
+    if output <= 1:
+        return need(point.ttft_ms_mean, "ttft_ms_mean") / 1e3, prompts(count, prompt, budget(point, kernels))
+    seconds = seconds or count * output / need(point.output_tps, "output_tps")
+    steps = decode(count, prompt + output / 2)
+    return seconds, (*prompts(count, prompt, budget(point, kernels)), (output - 1, steps))
+
+
+def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
+    """Time per output token of streams kept in flight; each step carries its share of the others' prompts."""
+    if kernels != "vllm":
+        raise Unusable("the slots of the server decide its batch")
+    if point.gpu_count > 1 and catalog.model(point.model).experts:
+        raise Unusable("how the experts are split over the cards is not stated")
+    streams = point.load_value
+    prompt, output = need(point.prompt_tokens, "prompt_tokens"), need(point.output_tokens, "output_tokens")
+    if streams * (prompt + output) > room or streams > (point.slots or USUAL_SLOTS):
+        raise Unusable("more streams than run at once")
+    seconds = need(point.tpot_ms_mean or point.itl_ms_mean, "tpot_ms_mean") / 1e3
+    share = (streams - 1) / output
+    beside = prompts(1.0, prompt, budget(point, kernels))
+    step = ((1.0, decode(streams, prompt + output / 2)),)
+    return seconds, (*step, *((share * times, work) for times, work in beside))
+
+
+READERS: dict[str, Callable[[Point, str, float], tuple[float, Passes]]] = {
+    "decode_step": decode_step,
+    "prefill": prefill,
+    "microbatch": microbatch,
+    "single": single,
+    "offline": offline,
+    "burst": offline,
+    "closed": closed,
+}
