@@ -1,8 +1,8 @@
 """A sweep: every variant at every number of users with every seed, refined around the cliffs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sim.capacity import next_loads
 from sim.judging import Judgement
@@ -59,18 +59,22 @@ def sweep(
     runner: Runner[Measured],
     judge: Judge[Measured],
     known: Callable[[str, Findings[Measured]], None] = lambda *_: None,
+    hopeless: Callable[[list[Measured]], bool] = lambda _: False,
 ) -> Findings[Measured]:
     """Variant after variant: the grid, then loads between its last pass and its first failure until they are close.
 
-    `known` hears of every variant that is done. An interrupt ends it early; the points that are complete are kept.
+    A load that is hopeless with its first seed is not run with the others. `known` hears of every variant that is
+    done. An interrupt ends it early; the points that are complete are kept.
     """
     findings: Findings[Measured] = Findings()
     try:
         for variant in plan.variants:
-            wanted = _visits(plan, [Key(variant, users) for users in plan.users])
+            keys = [Key(variant, users) for users in plan.users]
+            wanted = _visits(plan, keys, plan.seeds[:1] if plan.refine else plan.seeds)
             while wanted:
                 _visit(wanted, runner, findings)
-                wanted = _refinements(plan, variant, findings, judge) if plan.refine else []
+                points = findings.of(variant)
+                wanted = _refinements(plan, variant, points, judge, hopeless) if plan.refine else []
             known(variant, findings)
     except KeyboardInterrupt:
         findings.interrupted = True
@@ -80,8 +84,8 @@ def sweep(
 Visit = tuple[Key, list[Run]]
 
 
-def _visits(plan: Plan, keys: Sequence[Key]) -> list[Visit]:
-    return [(key, plan.runs(key)) for key in keys]
+def _visits(plan: Plan, keys: Sequence[Key], seeds: Sequence[int]) -> list[Visit]:
+    return [(key, plan.runs(key, seeds)) for key in keys]
 
 
 def _visit(wanted: Sequence[Visit], runner: Runner[Measured], findings: Findings[Measured]) -> None:
@@ -94,14 +98,21 @@ def _visit(wanted: Sequence[Visit], runner: Runner[Measured], findings: Findings
             findings.points[point] = findings.points.get(point, []) + gathered[point]
 
 
-def _refinements(plan: Plan, variant: str, findings: Findings[Any], judge: Judge[Any]) -> list[Visit]:
-    """More seeds for the loads that are undecided; with all decided that can be, the next loads of a wide bracket."""
-    points = findings.of(variant)
+def _refinements(
+    plan: Plan,
+    variant: str,
+    points: Mapping[int, list[Measured]],
+    judge: Judge[Measured],
+    hopeless: Callable[[list[Measured]], bool],
+) -> list[Visit]:
+    """The seeds that are missing; then more for the loads that are undecided; then the next loads of a wide bracket."""
+    begun = [users for users, seeds in points.items() if len(seeds) < len(plan.seeds) and not hopeless(seeds)]
+    if begun:
+        return _visits(plan, [Key(variant, users) for users in begun], plan.seeds[1:])
     judgements = {users: judge(seeds) for users, seeds in points.items()}
     wanted = []
     for users, judgement in judgements.items():
         seeds = plan.more_seeds(len(points[users])) if judgement is Judgement.UNDECIDED else []
         if seeds:
-            key = Key(variant, users)
-            wanted.append((key, plan.runs(key, seeds)))
-    return wanted or _visits(plan, [Key(variant, users) for users in next_loads(judgements)])
+            wanted += _visits(plan, [Key(variant, users)], seeds)
+    return wanted or _visits(plan, [Key(variant, users) for users in next_loads(judgements)], plan.seeds)

@@ -24,7 +24,7 @@ from sim.variant import Demand, Variant
 SLOW_HOST = (
     "id = 'slow'\nname = 'Slow'\nram_bytes = 64000000000\nram_gbs = 80.0\ncpu_tflops = 1.0\nsingle_thread = 0.05\n"
 )
-COMMON = "sweep --jobs 1 --quiet --seeds 2 --requests 160 --users 1..64 -o json"
+COMMON = "sweep --profile datasheet --jobs 1 --quiet --seeds 2 --requests 160 --users 1..64 -o json"
 
 
 VLLM = Variant("vllm", "vllm", "a100-40g-sxm", "llama-3.1-8b", options={"max_num_seqs": 8})

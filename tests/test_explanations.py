@@ -23,7 +23,7 @@ from sim.stability import falls_behind
 from sim.steepness import Rise, steepest_rise
 from sim.variant import Variant
 
-QUICK = "--gpu a100-40g --seeds 2 --requests 120 --jobs 1 --prompt-tokens 200 --output-tokens 100"
+QUICK = "--gpu a100-40g --profile datasheet --seeds 2 --requests 120 --jobs 1 --prompt-tokens 200 --output-tokens 100"
 SEATS = f"sweep --engine vllm --max-num-seqs 6 --slo ttft=1s,tpot=40ms --users 1..32 {QUICK}"
 
 

@@ -233,6 +233,20 @@ def test_a_listed_sweep_visits_what_is_listed_and_no_more() -> None:
     assert list(sweep(plan, Runner(MEASURE), judged).of("vllm")) == [1, 8, 64]
 
 
+def test_a_hopeless_load_is_run_once_and_every_other_with_all_seeds() -> None:
+    plan = Plan(("vllm",), (1, 2, 4, 64), (0, 1, 2), scenarios({"max_num_seqs": 2}), refine=True)
+    strict = partial(summarise, slo=compose.slo("ttft=60ms"))
+
+    def without_hope(seeds: list[PointMetrics]) -> bool:
+        return not any(point.met for point in seeds)
+
+    points = sweep(plan, Runner(strict), judged, hopeless=without_hope).of("vllm")
+    alone = {users for users, seeds in points.items() if len(seeds) == 1}
+    assert alone == {users for users, seeds in points.items() if not seeds[0].met}
+    assert 64 in alone
+    assert all(len(seeds) % 3 == 0 for users, seeds in points.items() if users not in alone)
+
+
 def test_progress_counts_every_run_and_never_more_than_are_planned() -> None:
     steps: list[Progress] = []
     plan = Plan(("vllm",), (1, 2), (0, 1, 2), scenarios(), refine=False)

@@ -10,7 +10,7 @@ from sim.cli.keeping import Kept, beside
 from sim.cli.open_loop import stability_rate
 from sim.cli.outputs import Output
 from sim.cli.results import document
-from sim.cli.study import Study, judge
+from sim.cli.study import Study, hopeless, judge
 from sim.cli.terminal import Screen
 from sim.errors import UsageError
 from sim.metrics import PointMetrics
@@ -38,7 +38,9 @@ def search(study: Study, screen: Screen, memory: Kept | None) -> tuple[Document,
     runner = study.runner(screen.report, memory)
     explainer = Explainer(study, runner)
     stable: dict[str, float | None] = {}
-    findings = sweep(study.plan, runner, judge, lambda variant, so_far: _tell(explainer, screen, variant, so_far))
+    findings = sweep(
+        study.plan, runner, judge, lambda variant, so_far: _tell(explainer, screen, variant, so_far), hopeless
+    )
     try:
         if not findings.interrupted and study.flags.explain:
             _prove(study, explainer, runner, stable)

@@ -103,6 +103,11 @@ def judge(seeds: list[PointMetrics]) -> Judgement:
     return interval(tuple(share for point in seeds for share in point.batches)).judge()
 
 
+def hopeless(seeds: list[PointMetrics]) -> bool:
+    """Whether not a single request keeps the SLO: no other seed will change that."""
+    return all(point.met == 0 for point in seeds)
+
+
 def scenario_table(study: Study) -> dict[str, Any]:
     """Every flag by name with its resolved value; engine options stand beside them."""
     flags, load = study.flags, study.traffic
