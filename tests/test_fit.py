@@ -1,0 +1,215 @@
+"""A fit finds what made the times, bends to no single point, and passes on to new cards what their class has shown."""
+
+import json
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibration import catalog, sources
+from calibration.bands import Miss, band, folds, weighted_quantiles
+from calibration.fit import Fit, fit_observations, fitted, predicted_errors
+from calibration.least_squares import Problem
+from calibration.observations import Observation, observe
+from calibration.points import Point
+from calibration.profile import at, load, parse
+from calibration.staircase import corrections, staircases
+from calibration.terms import Kernels, cells_s, pass_s
+from sim.cli.calibrating import committed
+
+TRUE = Kernels(0.7, 0.8, 0.5, 0.6, 0.4, 200.0, 30.0, 12.0, 900.0, 30.0, 15.0, 0.5, 1.8)
+CARDS = ("a100-40g-sxm", "a100-80g-sxm", "h100-80g-sxm")
+MODELS = ("llama-3.1-8b", "llama-2-13b", "llama-2-7b")
+
+
+def step(gpu: str, model: str, rows: int, depth: int = 512, **more: object) -> Point:
+    return Point("here", "vllm", "decode_step", rows, "0.32", "", gpu, 1, model, "bf16", depth_tokens=depth, **more)  # type: ignore[arg-type]
+
+
+def prompt(gpu: str, model: str, tokens: int) -> Point:
+    return Point("here", "vllm", "prefill", tokens, "0.32", "", gpu, 1, model, "bf16", prompt_tokens=tokens)
+
+
+def timed(point: Point, factor: float = 1.0) -> Observation:
+    """The point as kernels that are known would have it."""
+    guess = replace(point, tpot_ms_mean=1e3, ttft_ms_mean=1e5)
+    (one,), _ = observe([guess])
+    seconds = sum(
+        times * (pass_s(TRUE, one.facts, work) + cells_s(TRUE, one.facts, work)) for times, work in one.passes
+    )
+    return replace(one, measured_s=float(seconds) * factor)
+
+
+def bench(cards: tuple[str, ...] = CARDS, models: tuple[str, ...] = MODELS) -> list[Observation]:
+    steps = [
+        step(gpu, model, rows, depth)
+        for gpu in cards
+        for model in models
+        for rows in (1, 8, 64)
+        for depth in (64, 2048)
+    ]
+    return [timed(point) for point in (*steps, *(prompt(gpu, model, 1024) for gpu in cards for model in models))]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Fit:
+    return fit_observations(bench())
+
+
+def test_times_that_known_kernels_made_are_met(plain: Fit) -> None:
+    assert np.abs(plain.errors).max() < 0.02
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 40), st.sampled_from([0.1, 0.3, 4.0, 10.0]))
+def test_one_wrong_point_hardly_moves_the_others(index: int, factor: float) -> None:
+    observations = bench()
+    index %= len(observations)
+    observations[index] = replace(observations[index], measured_s=observations[index].measured_s * factor)
+    found = fit_observations(observations)
+    others = np.delete(np.array(found.errors), index)
+    assert np.median(np.abs(others)) < 0.02
+    assert abs(found.errors[index]) > 0.5 * abs(np.log(factor))
+
+
+def test_a_card_that_was_not_measured_gets_what_its_class_has_shown(plain: Fit) -> None:
+    unseen = bench(cards=("h200",))
+    assert np.median(np.abs(predicted_errors(plain.profile, unseen))) < 0.05
+    assert {plain.profile.trust_in(one.family, one.model) for one in unseen} == {"extrapolated"}
+
+
+def test_a_model_that_was_not_measured_is_interpolated(plain: Fit) -> None:
+    unseen = bench(models=("qwen3-14b",))
+    assert np.median(np.abs(predicted_errors(plain.profile, unseen))) < 0.03
+    assert {plain.profile.trust_in(one.family, one.model) for one in unseen} == {"interpolated"}
+    assert {plain.profile.trust_in(one.family, one.model) for one in bench()} == {"measured"}
+
+
+def test_no_step_from_the_solution_makes_it_more_plausible() -> None:
+    problem = Problem(bench())
+    solution = problem.solved()
+    known = dict(solution.parts) | {("laboratory", name): value for name, value in solution.laboratories.items()}
+    best = np.array([known[key] for key in problem.keys])
+    chance = np.random.default_rng(0)
+    least = problem.cost(best)
+    for _ in range(50):
+        assert problem.cost(best + 0.01 * problem.spread * chance.normal(size=len(best))) >= least
+
+
+def test_slopes_are_the_derivatives_of_the_times() -> None:
+    problem = Problem(bench(cards=CARDS[:1]))
+    _, matrix = problem.slopes(problem.expected)
+    dense = matrix.toarray()
+    for column in range(len(problem.keys)):
+        moved = problem.expected.copy()
+        moved[column] += 1e-5
+        rise = problem.times_of(problem.coefficients(moved)) - problem.times_of(problem.coefficients(problem.expected))
+        if not any(name == "laboratory" and number == column for (name, _), number in problem.keys.items()):
+            assert dense[:, column] == pytest.approx(rise / 1e-5, abs=1e-3)
+
+
+def test_a_kernel_that_is_slow_at_eight_rows_gets_a_stair_there() -> None:
+    observations = [
+        replace(one, measured_s=one.measured_s * (1.3 if one.point.load_value == 8 else 1.0)) for one in bench()
+    ]
+    found = fit_observations(observations)
+    family = observations[0].family
+    curve = found.profile.staircase(family, MODELS[0])
+    assert at(curve, 8) / at(curve, 1) > 1.15
+    assert at(curve, 8) / at(curve, 64) > 1.15
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1.0, 2.0, 4.0, 8.0, 64.0]), st.floats(0.5, 2)), min_size=1), st.floats(1, 999)
+)
+def test_a_curve_stays_between_its_nodes(nodes: list[tuple[float, float]], rows: float) -> None:
+    curve = tuple(sorted(dict(nodes).items()))
+    factors = [factor for _, factor in curve]
+    assert min(factors) * (1 - 1e-9) <= at(curve, rows) <= max(factors) * (1 + 1e-9)
+
+
+def test_what_curves_add_to_the_fit_is_what_the_profile_predicts(plain: Fit) -> None:
+    observations = bench()
+    problem = Problem(observations)
+    errors = problem.errors(problem.solved())
+    stairs = staircases(observations, errors)
+    assert predicted_errors(plain.profile, observations) == pytest.approx(
+        errors + corrections(observations, stairs), abs=0.01
+    )
+
+
+# -- bands
+
+
+@given(st.lists(st.floats(-3, 3), min_size=5, max_size=200))
+def test_four_of_five_equally_weighted_misses_lie_within_the_band(errors: list[float]) -> None:
+    one = bench()[0]
+    low, high = band([Miss("row", "measured", one, error) for error in errors])
+    inside = [low * (1 - 1e-9) <= np.exp(-error) <= high * (1 + 1e-9) for error in errors]
+    assert np.mean(inside) >= 0.8 - 2 / len(errors)
+    assert low <= 1 <= high
+
+
+def test_a_source_of_many_rows_does_not_decide_a_quantile_alone() -> None:
+    values, weights = np.array([0.0] * 100 + [1.0] * 4), np.array([100**-0.5] * 100 + [4**-0.5] * 4)
+    assert weighted_quantiles(values, weights, (0.9,))[0] > 0.5
+
+
+@pytest.mark.parametrize("held_out", ["row", "gpu", "model", "source"])
+def test_every_observation_is_held_out_once_and_never_fitted_then(held_out: str) -> None:
+    observations = bench()
+    seen: list[int] = []
+    for known, unknown in folds(observations, held_out):
+        assert not set(known) & set(unknown)
+        assert len(known) + len(unknown) == len(observations)
+        seen += unknown
+    assert sorted(seen) == list(range(len(observations))) or held_out == "source"
+
+
+# -- what is shipped
+
+
+def test_the_shipped_profile_follows_from_the_committed_measurements() -> None:
+    shipped, made = load("measured"), fitted(committed()).profile
+    for name, parts in made.coefficients.items():
+        assert shipped.coefficients[name] == pytest.approx(parts, rel=1e-6)
+    assert shipped.seen == made.seen
+    for scope, curve in made.staircases.items():
+        assert dict(shipped.staircases[scope]) == pytest.approx(dict(curve), rel=1e-6)
+
+
+def test_the_shipped_profile_names_its_inputs_as_they_are() -> None:
+    raw = json.loads(files("calibration").joinpath("profiles", "measured.json").read_text(encoding="utf-8"))
+    assert {entry["source"] for entry in raw["inputs"]} <= set(sources.sources())
+    for entry in raw["inputs"]:
+        assert entry["sha256"] == sources.digest(entry["source"])
+        assert not sources.sources()[entry["source"]].held_out
+
+
+def test_the_shipped_profile_knows_a_band_for_every_label_and_wider_ones_further_away() -> None:
+    profile = load("measured")
+    widths = []
+    for label in ("measured", "interpolated", "extrapolated"):
+        for metric in ("step", "throughput", "ttft", "tpot", "e2e"):
+            low, high = profile.band(label, metric)
+            assert low < 1 < high
+        low, high = profile.band(label, "step")
+        widths.append(high / low)
+    assert widths[0] < widths[2]
+
+
+def test_no_efficiency_of_a_card_that_was_measured_is_above_its_data_sheet() -> None:
+    profile = load("measured")
+    used, _ = observe(committed())
+    for family in {one.family for one in used}:
+        kernels = profile.kernels(family)
+        assert max(kernels.weights_efficiency, kernels.kv_efficiency, kernels.prompt_flops_efficiency) < 1.1
+
+
+def test_a_profile_is_read_as_it_was_written() -> None:
+    text = files("calibration").joinpath("profiles", "measured.json").read_text(encoding="utf-8")
+    assert parse(text, "again").coefficients == load("measured").coefficients
+    assert catalog.gpu("a100-40g").id in {place.split("/")[1] for place in load("measured").seen}
