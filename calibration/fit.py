@@ -12,6 +12,7 @@ from calibration.points import Point
 from calibration.profile import HostRates, Profile, load
 from calibration.scopes import COEFFICIENTS, paths
 from calibration.staircase import corrections, staircases
+from sim.errors import BadScenario
 
 LEAST_CORRECTION = 1e-3  # of a logarithm; smaller ones are not worth a line
 ENOUGH = 2  # points of a model on a card that make it measured
@@ -35,6 +36,9 @@ def fit(points: Iterable[Point], name: str = "measured") -> Profile:
 def fitted(points: Iterable[Point], name: str = "measured") -> Fit:
     """The profile of these points, with the account of how it came about."""
     observations, unusable = observe(points)
+    if not observations:
+        first = f"; the first: {unusable[0][1]}" if unusable else ""
+        raise BadScenario(f"none of {len(unusable):,} points tells the time of a step{first}")
     return fit_observations(observations, unusable, name)
 
 

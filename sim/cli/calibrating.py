@@ -45,8 +45,6 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     output: Path = flags["output"]
     say(f"fitting {len(points):,} points")
     fit = fitted(points, flags["name"] or output.stem)
-    if not fit.observations:
-        raise BadScenario(f"none of {len(points):,} points tells the time of a step; the first: {fit.unusable[0][1]}")
     checked = check(fit, flags["check"] or DEFAULT_CHECKS, say)
     say(f"drawing sources {flags['resamples']} times")
     spread = bootstrap(fit.observations, flags["resamples"]) if flags["resamples"] else {}

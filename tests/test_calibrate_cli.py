@@ -1,0 +1,128 @@
+"""`simctl calibrate`: files in, a profile out that the other commands take; whatever is wrong is said by name."""
+
+import csv
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from calibration.points import Point
+from calibration.profile import load
+from sim.cli.main import cli
+from tests.test_fit import CARDS, MODELS, step, timed
+
+
+def simctl(*args: object) -> Result:
+    return CliRunner().invoke(cli, [str(arg) for arg in args])
+
+
+def table(path: Path, points: list[Point]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Point)])
+        writer.writeheader()
+        writer.writerows(
+            {name: "" if value is None else value for name, value in asdict(point).items()} for point in points
+        )
+    return path
+
+
+def measured(gpu: str, model: str, rows: int) -> Point:
+    point = step(gpu, model, rows)
+    return step(gpu, model, rows, tpot_ms_mean=timed(point).measured_s * 1e3)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    return table(
+        tmp_path / "own.csv", [measured(gpu, model, rows) for gpu in CARDS for model in MODELS for rows in (1, 8, 64)]
+    )
+
+
+def test_files_become_a_profile_that_a_sweep_takes(own: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.json"
+    result = simctl("calibrate", own, "--alone", "-o", profile, "--check", "row", "--resamples", 3)
+    assert result.exit_code == 0, result.output
+    assert "in sample" in result.stdout
+    assert f"--profile {profile}" in result.stdout
+    content = json.loads(profile.read_text(encoding="utf-8"))
+    assert content["name"] == "mine"
+    assert [entry["file"] for entry in content["inputs"]] == ["own.csv"]
+    part = content["coefficients"]["weights_efficiency"]["vllm"]
+    assert part["low"] <= part["high"]
+    assert load(profile).trust == "measured"
+    swept = simctl(
+        *("run", "--gpu", "a100-40g", "--engine", "vllm", "--users", 2, "--requests", 20, "--seeds", 1),
+        *("--profile", profile, "-o", "json", "--quiet"),
+    )
+    assert swept.exit_code == 0, swept.output
+    (variant,) = json.loads(swept.stdout)["variants"]
+    assert (variant["profile"], variant["trust"]) == (str(profile), "measured")
+
+
+def test_the_data_sheet_can_be_asked_for() -> None:
+    result = simctl(
+        *("run", "--gpu", "a100-40g", "--engine", "vllm", "--users", 1, "--requests", 5, "--seeds", 1),
+        *("--profile", "datasheet", "-o", "json", "--quiet"),
+    )
+    assert json.loads(result.stdout)["variants"][0]["trust"] == "datasheet"
+
+
+def test_a_faster_card_in_the_files_is_faster_in_the_profile(tmp_path: Path) -> None:
+    def rate(speed: float) -> float:
+        points = [
+            step(g, m, n, tpot_ms_mean=1e3 * timed(step(g, m, n)).measured_s / speed)
+            for g in CARDS
+            for m in MODELS
+            for n in (1, 8)
+        ]
+        profile = tmp_path / f"{speed}.json"
+        simctl(
+            "calibrate", table(tmp_path / "p.csv", points), "--alone", "-o", profile, "--check", "row", "--resamples", 0
+        )
+        return load(profile).coefficients["weights_efficiency"]["vllm"]
+
+    assert rate(1.2) > rate(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "complaint"),
+    [
+        ("not a table at all", 3, "bad.csv"),
+        ("source_id,engine,load,load_value,speed\na,vllm,single,1,9\n", 3, "speed"),
+        ("source_id,engine,load,load_value,output_tps\na,tensorrt-llm,single,1,9\n", 3, "none of 1 points"),
+    ],
+)
+def test_a_file_that_says_nothing_is_refused_by_name(tmp_path: Path, content: str, code: int, complaint: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(content, encoding="utf-8")
+    result = simctl("calibrate", path, "--alone", "-o", tmp_path / "p.json")
+    assert result.exit_code == code
+    assert complaint in result.output
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_nothing_to_fit_is_said(tmp_path: Path) -> None:
+    result = simctl("calibrate", "--alone", "-o", tmp_path / "p.json")
+    assert result.exit_code == 3
+    assert "no measurement to fit" in result.output
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = simctl("calibrate", tmp_path / "gone.csv", "--alone", "-o", tmp_path / "p.json")
+    assert result.exit_code in (1, 3)
+    assert "gone.csv" in result.output
+
+
+def test_a_folder_that_cannot_be_written_loses_nothing(own: Path, tmp_path: Path) -> None:
+    result = simctl("calibrate", own, "--alone", "-o", tmp_path / "no" / "p.json", "--check", "row", "--resamples", 0)
+    assert result.exit_code == 1
+    assert "p.json" in result.output
+
+
+def test_a_rejected_row_is_told_with_its_line(own: Path, tmp_path: Path) -> None:
+    own.write_text(own.read_text(encoding="utf-8").replace(",64,", ",NaN,", 1), encoding="utf-8")
+    result = simctl("calibrate", own, "--alone", "-o", tmp_path / "p.json", "--check", "row", "--resamples", 0)
+    assert "1 rejected" in result.output
+    assert "own.csv:4" in result.output
