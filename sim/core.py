@@ -37,10 +37,12 @@ class Core:
 
     def schedule(self) -> Batch | None:
         """Decide the next step."""
+        if not self._pipelined:
+            return self.scheduler.schedule()
         if self._in_flight and self.decoding.ends_at <= self.decoding.clock:
             self._see_predictable_ends()
         batch = self.scheduler.schedule()
-        if batch is not None and self._pipelined:
+        if batch is not None:
             self._in_flight = True
             if self._ending:
                 batch.steady_steps = 1

@@ -24,7 +24,7 @@ class Decoding:
         request.base = context - self.clock
         request.lockstep = True
         request.finish_at = finish_at = self.clock + request.output_tokens - request.generated - 1
-        if finish_at < self.ends_at:  # noqa: PLR1730 - calling min takes as long as all the rest
+        if finish_at < self.ends_at:
             self.ends_at = finish_at
         self.count += 1
         self.context += context

@@ -1,17 +1,12 @@
 """What happened in a run, in columns: strides instead of tokens, one row a request."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.batch import Batch
 from sim.cache import Usage
 from sim.request import End, Request
-
-if TYPE_CHECKING:
-    from sim.core import Core
 
 STRIDE_COLUMNS = (
     "start_ps",
@@ -45,7 +40,6 @@ REQUEST_COLUMNS = (
 )
 ENDS = tuple(End)
 _END_NUMBER = {end: number for number, end in enumerate(ENDS)}
-_DECISIONS_A_SAMPLE = 8
 _ROWS_A_PACK = 512  # few enough to be packed while they are in the processor's cache
 
 Columns = dict[str, NDArray[np.int64]]
@@ -54,18 +48,18 @@ Columns = dict[str, NDArray[np.int64]]
 class Table:
     """Rows of integers, one after the other, packed into arrays now and then."""
 
-    __slots__ = ("_cells", "_cells_a_pack", "_packed", "append", "names")
+    __slots__ = ("_packed", "append", "cells", "full_at", "names")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self._packed: list[NDArray[np.int64]] = []
-        self._cells: list[int] = []
-        self._cells_a_pack = _ROWS_A_PACK * len(names)
-        self.append: Callable[[tuple[int, ...]], None] = self._cells.extend
+        self.cells: list[int] = []  # not packed yet
+        self.full_at = _ROWS_A_PACK * len(names)
+        self.append: Callable[[tuple[int, ...]], None] = self.cells.extend
 
     def pack(self) -> None:
         """Move the rows into an array once there are many: packed they take a tenth of the memory."""
-        if len(self._cells) >= self._cells_a_pack:
+        if len(self.cells) >= self.full_at:
             self._pack()
 
     def columns(self) -> Columns:
@@ -76,8 +70,8 @@ class Table:
         return {name: whole[number::width].copy() for number, name in enumerate(self.names)}
 
     def _pack(self) -> None:
-        self._packed.append(np.fromiter(self._cells, np.int64, len(self._cells)))
-        self._cells.clear()
+        self._packed.append(np.fromiter(self.cells, np.int64, len(self.cells)))
+        self.cells.clear()
 
 
 class Journal:
@@ -88,16 +82,12 @@ class Journal:
         self.gaps = Table(("end_ps", "gap_ps"))  # between two tokens of a request that sat steps out
         self.preemptions = 0
         self.usage = Table(("time_ps", *Usage._fields))
-        self._decisions = 0
 
-    def note_decision(self, now_ps: int, core: "Core", batch: Batch) -> None:
-        """Count preemptions; look at the memory every few decisions that move it."""
-        self.preemptions += len(batch.preempted)
-        self._decisions += 1
-        if self._decisions % _DECISIONS_A_SAMPLE == 0:
-            self.usage.append((now_ps, *core.cache.usage()))
-            self.strides.pack()
-            self.gaps.pack()
+    def sample(self, now_ps: int, usage: Usage) -> None:
+        """Write down how full the memory is."""
+        self.usage.append((now_ps, *usage))
+        self.strides.pack()
+        self.gaps.pack()
 
 
 class RequestLog:
@@ -105,14 +95,13 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._table = Table(REQUEST_COLUMNS)
-        self._append = self._table.append
-        self._pack = self._table.pack
         self.columns = self._table.columns
 
     def add(self, request: Request) -> None:
         """Write down a request that has ended."""
         assert request.end is not None
-        self._append(
+        table = self._table
+        table.cells.extend(
             (
                 request.id,
                 request.user,
@@ -135,4 +124,5 @@ class RequestLog:
                 request.replica,
             )
         )
-        self._pack()
+        if len(table.cells) >= table.full_at:
+            table.pack()

@@ -6,15 +6,18 @@ from sim.cost import Stride
 from sim.journal import Journal
 from sim.request import Request
 
+DECISIONS_A_SAMPLE = 8  # of the memory, among those that move it
+
 
 class Notes:
     """Counts the time spent on prompts and on decoding, and what of it passed while a request was under way."""
 
-    __slots__ = ("_record", "decode_ps", "journal", "prefill_ps")
+    __slots__ = ("_decisions", "_record", "decode_ps", "journal", "prefill_ps")
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._record = journal.strides.append
+        self._decisions = 0
         self.prefill_ps = 0
         self.decode_ps = 0
 
@@ -34,9 +37,12 @@ class Notes:
                 self._interruption(request, now, 1)
         if batch.preempted or batch.paused:
             self._steps_out(batch, now)
-        self.journal.note_decision(now, core, batch)
+        self._decisions += 1
+        if self._decisions % DECISIONS_A_SAMPLE == 0:
+            self.journal.sample(now, core.cache.usage())
 
     def _steps_out(self, batch: Batch, now: int) -> None:
+        self.journal.preemptions += len(batch.preempted)
         for request in batch.preempted:
             self._interruption(request, now, -1)
         for request in (*batch.preempted, *batch.paused):

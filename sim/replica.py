@@ -82,7 +82,9 @@ class Replica:
         if not self.core.submit(request):
             self._leave(request)
         elif self._batch is None:
-            self._decide_after_this_instant()
+            if not self._deciding:
+                self._deciding = True
+                self.env.call_last(self._decide)
         elif self._steps > 1 and self.core.scheduler.notices(request):
             self._cut_for_arrival()
 
@@ -109,40 +111,43 @@ class Replica:
 
     # -- the loop: decide, run, complete
 
-    def _decide_after_this_instant(self) -> None:
-        if not self._deciding:
-            self._deciding = True
-            self.env.call_last(self._decide)
-
     def _decide(self, _: Event) -> None:
         """Everybody has spoken: the decision is due."""
         self._start_next()
-        self._carry_on()
+        if self._batch is None:
+            return
+        if self.env.skip_to(self._end_ps):
+            self._carry_on()
+        else:
+            self._plan_end()
 
     def _ended(self, event: Event) -> None:
         """The stride is over, unless it was cut short since."""
         if event is self._end_event:
             self._end_event = None
-            self._finish()
             self._carry_on()
 
     def _carry_on(self) -> None:
-        """Stride after stride as long as nobody else does anything meanwhile; else an event marks the next end."""
+        """Finish stride after stride as long as nobody else has anything to do before the end of the next one."""
         env = self.env
-        while True:  # with a condition here Python would never find out that the loop is worth speeding up
+        while True:
+            self._finish()
             if self._batch is None:
-                return
+                if not env.is_last():
+                    env.call_last(self._decide)
+                    return
+                self._start_next()
+                if self._batch is None:
+                    return
             if not env.skip_to(self._end_ps):
                 self._plan_end()
                 return
-            self._finish()
 
     def _plan_end(self) -> None:
         self._end_event = self.env.call_in(self._end_ps - self.env.now, self._ended, self._rank)
 
     def _start_next(self) -> None:
         """Decide, and start what was decided."""
-        self._deciding = True  # whoever is turned away and asks again need not ask for a decision
         batch = self.core.schedule()
         while batch is not None and not batch.passes:  # only memory moved
             self._note_decision(batch)
@@ -155,8 +160,10 @@ class Replica:
         """Start the batch now."""
         stride = self._cost.stride(batch)
         steps = batch.steady_steps
-        if steps > 1:
-            steps = min(steps, stride.steps, self._stride_limit)
+        if stride.steps < steps:
+            steps = stride.steps
+        if self._stride_limit < steps:
+            steps = self._stride_limit
         self._batch, self._stride, self._steps = batch, stride, steps
         self._start_ps = start = self.env._now
         self._end_ps = start + (stride.total(steps) if steps > 1 else stride.first_ps)
@@ -170,7 +177,7 @@ class Replica:
         self.notes.decision(self.env._now, self.core, batch)
 
     def _finish(self) -> None:
-        """The stride is over: results come out, and the next decision is due."""
+        """Results come out; who decides ahead goes on with what is decided already."""
         batch, core, steps = self._batch, self.core, self._steps
         assert batch is not None
         if steps > 1:
@@ -188,18 +195,9 @@ class Replica:
             self._run(following)
         else:
             self._batch = None
-            self._deciding = True  # whoever arrives now need not ask for a decision
+            self._deciding = True  # whoever arrives before need not ask for the decision
         if ended or self._inbox:
             self._hand_out(ended)
-        if following is None:
-            self._decide_when_all_have_spoken()
-
-    def _decide_when_all_have_spoken(self) -> None:
-        """Decide now, or after the other events of this instant if there are any."""
-        if self.env.is_last():
-            self._start_next()
-        else:
-            self.env.call_last(self._decide)
 
     def _hand_out(self, ended: list[Request]) -> None:
         """Answers reach their users, who may ask again at once; then whoever knocked meanwhile is let in."""

@@ -43,7 +43,8 @@ class Scheduler(ABC):
 
     def output_bound(self, request: Request) -> int:
         """The client's limit, or what the context leaves behind the prompt."""
-        return min(request.limit, self.context_limit - request.prompt_tokens)
+        room = self.context_limit - request.prompt_tokens
+        return room if room < request.limit else request.limit
 
     def submit(self, request: Request) -> None:
         """Join the end of the queue."""

@@ -6,7 +6,6 @@ A slot that is full drops the older half of what it holds and goes on.
 from policies.caches.slots import SlotCache
 from policies.caches.unified import UnifiedCache
 from sim.cache import Usage
-from sim.request import Request
 
 
 class OllamaCells(UnifiedCache):
@@ -15,17 +14,6 @@ class OllamaCells(UnifiedCache):
     def __init__(self, slots: int, num_ctx: int, num_keep: int = 4) -> None:
         super().__init__(slots, slots * num_ctx, num_ctx)
         self.discard_tokens = max(1, (num_ctx - num_keep) // 2)
-        self._longest_joined: int | None = None  # less the step count
-
-    def join(self, request: Request, tokens: int) -> None:
-        """Verb: from the next step on the request, now `tokens` long, gains a token a step."""
-        super().join(request, tokens)
-        self._longest_joined = None
-
-    def leave(self, request: Request) -> None:
-        """Verb: the request keeps its cells but gains no more tokens."""
-        super().leave(request)
-        self._longest_joined = None
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps leave the span as it is and fill no slot."""
@@ -56,8 +44,4 @@ class OllamaCells(UnifiedCache):
         return SlotCache.usage(self)
 
     def _steps_until_full(self) -> int:
-        if not self._joined:
-            return self.lane_tokens
-        if self._longest_joined is None:
-            self._longest_joined = max([self._lanes[slot].tokens for slot in self._joined])
-        return self.lane_tokens - self._longest_joined - self._steps
+        return self.lane_tokens - self._highest - self._steps if self._joined else self.lane_tokens

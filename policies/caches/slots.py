@@ -71,7 +71,7 @@ class SlotCache:
         self._joined: set[int] = set()
         self._steps = 0
         self._heights = [-UNBOUNDED] * slots  # tokens of the joined lanes, less the step count
-        self._full_at = UNBOUNDED  # no joined lane is full before this step count
+        self._highest = -UNBOUNDED  # of them
         self._changes_at = -1  # step count after which the spans last asked for are longer, unless others join
 
     # -- lanes
@@ -146,7 +146,8 @@ class SlotCache:
         lane.tokens = self._heights[slot] = height = tokens - self._steps
         lane.joined = True
         self._joined.add(slot)
-        self._full_at = min(self._full_at, self.lane_tokens - height)
+        if height > self._highest:
+            self._highest = height
         self._changes_at = -1
 
     def leave(self, request: Request) -> None:
@@ -156,16 +157,16 @@ class SlotCache:
         lane.tokens += self._steps
         lane.joined = False
         self._joined.remove(slot)
-        self._heights[slot] = -UNBOUNDED
+        height, self._heights[slot] = self._heights[slot], -UNBOUNDED
+        if height == self._highest:
+            self._highest = max(self._heights)
         self._changes_at = -1
 
     def advance(self, steps: int) -> None:
         """Verb: every joined request gained `steps` tokens."""
         self._steps += steps
-        if self._steps > self._full_at:
-            self._full_at = self.lane_tokens - max(self._heights)  # the longest may have left
-            if self._steps > self._full_at:
-                raise PolicyError(f"slot cache: {steps} steps take a slot beyond its {self.lane_tokens} tokens")
+        if self._highest + self._steps > self.lane_tokens:
+            raise PolicyError(f"slot cache: {steps} steps take a slot beyond its {self.lane_tokens} tokens")
 
     def spans(self, ranges: Ranges, more: int = 0) -> list[int]:
         """Query: cells that rows read, padding included, with `more` tokens in each lane: the longest lane's."""
@@ -176,10 +177,17 @@ class SlotCache:
             longest = max(heights[first:stop]) + steps
             spare = -longest % SPAN_STEP
             spans.append(longest + spare)
-            if spare < same:  # noqa: PLR1730 - calling min takes as long as all the rest
+            if spare < same:
                 same = spare
         self._changes_at = steps + same
         return spans
+
+    def common_span(self) -> int:
+        """Query: the same, of rows of all joined slots in one pass."""
+        longest = self._highest + self._steps
+        spare = -longest % SPAN_STEP
+        self._changes_at = self._steps + spare
+        return longest + spare
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps leave the spans last asked for, else every slot's, as they are."""
@@ -226,6 +234,7 @@ class SlotCache:
                 assert not lane.joined
             else:
                 assert self._lane_of[lane.request] is lane
+        assert self._highest == max(self._heights)
         assert len(self._lane_of) == sum(lane.request is not None for lane in self._lanes)
         assert sum(self.usage()) == self.capacity_tokens
         assert min(self.usage()) >= 0

@@ -27,10 +27,11 @@ class SeparateStreams:
 
     def decodes(self, generating: list[int]) -> tuple[Pass, ...]:
         """A token for every generating slot, its cell already taken."""
+        count = len(generating)
+        if generating[-1] - generating[0] < count:  # side by side
+            return (usual_pass(count, 0, count, self._cache.common_span()),)
         ranges, rows = first_passes(tuple(generating), ())
         spans = self._cache.spans(ranges)
-        if len(spans) == 1:
-            return (usual_pass(len(generating), 0, len(generating), spans[0]),)
         return tuple([usual_pass(decodes, 0, decodes, span) for (decodes, _), span in zip(rows, spans, strict=True)])
 
     def mixed(self, generating: list[int], slots: list[int], pieces: list[Piece]) -> tuple[Pass, ...]:
@@ -67,7 +68,8 @@ class SeparateStreams:
             if prompts:
                 rest -= 1
                 filled += 1
-                span = max(span, padded(filled))
+                if filled > span:
+                    span = padded(filled)
             passes.append(usual_pass(decodes, prompts, decodes, span))
         n_ubatch = self._n_ubatch
         while rest > n_ubatch:

@@ -43,7 +43,8 @@ class LlamaTasks(Scheduler):
 
     def output_bound(self, request: Request) -> int:
         """Generation stops when prompt and output fill the slot's context."""
-        return max(1, self.cache.lane_tokens - request.prompt_tokens)
+        room = self.cache.lane_tokens - request.prompt_tokens
+        return room if room > 1 else 1
 
     def submit(self, request: Request) -> None:
         """Wait to be looked at before the next step."""
