@@ -74,7 +74,7 @@ def _broken(cliff: Cliff, slo: str) -> str:
 
 def _why(cliff: Cliff) -> str:
     """The cause, and what moving its knob gave."""
-    if cliff.cause is None:
+    if cliff.cause is None or cliff.stability_rate is not None:
         return ""
     said = f": {cliff.cause}" + (f", {cliff.reason}" if cliff.reason else "")
     moved = cliff.counterfactual

@@ -62,8 +62,14 @@ def clocks(log: Columns, record: ReplicaRecord, most: int | None) -> Clocks:
     stride = np.searchsorted(strides["start_ps"], times, "right") - 1
     under_way = (stride >= 0) & (ends[stride] > times) if len(ends) else np.zeros(len(times), np.bool_)
     prompts = under_way & (strides["prompt_tokens"][stride] > 0) if len(ends) else under_way
-    shortages = (full, short, prompts & ~full & ~short, ~(full | short | prompts))
-    return Clocks(times, *(_clock(times, each) for each in shortages), ends)
+    return Clocks(
+        times,
+        slots=_clock(times, full),
+        memory=_clock(times, short),
+        prompts=_clock(times, prompts & ~full & ~short),
+        nothing=_clock(times, ~(full | short | prompts)),
+        step_ends=ends,
+    )
 
 
 def _short(log: Columns, record: ReplicaRecord, times: Integers) -> Marks:

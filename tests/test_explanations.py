@@ -138,6 +138,14 @@ def test_the_stability_limit_is_the_service_rate() -> None:
     assert f"keeps up with {rate:.3g} requests a second" in said
 
 
+def test_more_arrivals_than_a_server_answers_are_the_queues_fault() -> None:
+    words = f"{QUICK.replace('--requests 120', '--requests 800')} --engine vllm --max-num-seqs 1"
+    found = results(f"run --load poisson:50 {words}")
+    assert [(point["status"], point["binding"]) for point in found["points"]] == [("unstable", "queue")]
+    assert found["cliffs"][0]["cause"] == "queue"
+    assert results(f"run --load poisson:0.2 {words}")["cliffs"][0]["cause"] is None
+
+
 @pytest.mark.parametrize(
     ("piled", "answered", "behind"),
     [

@@ -5,6 +5,7 @@ from typing import cast
 
 from reports.document import Cliff, CliffStatus, Counterfactual, SteepRise, Trust
 from sim import compose
+from sim.cause import Limit
 from sim.cli.explained import Explanation
 from sim.cli.memory_cliff import memory_cliff_slots
 from sim.cli.reasons import reason
@@ -40,12 +41,18 @@ def cliff_row(
         cliff=SteepRise(rise.first, rise.last, rise.height) if rise else None,
         stability_rate=stability_rate,
         memory_cliff_slots=memory_cliff_slots(row),
-        cause=told.cause if told else None,
+        cause=told.cause if told else _overrun(study, stability_rate),
         knob=proof.change if proof else None,
         counterfactual=Counterfactual(proof.change, proof.capacity) if proof and proof.gains else None,
         trust=trust(row),
         reason=reason(row, told) if told else None,
     )
+
+
+def _overrun(study: Study, stability_rate: float | None) -> Limit | None:
+    """More arrives than is served: the queue grows whatever else is short."""
+    overrun = stability_rate is not None and study.traffic.load(None).value > stability_rate
+    return "queue" if overrun else None
 
 
 def trust(row: Prepared) -> Trust | None:

@@ -19,12 +19,13 @@ def point_row(study: Study, key: Key, seeds: Sequence[PointMetrics]) -> Point:
     load, merged = study.traffic.load(key.users), merge(seeds)
     value, low, high = merged.value, merged.low, merged.high
     attained = interval(value.batches)
+    unstable = load.open_loop and behind(value, load.value)
     return Point(
         variant=key.variant,
         load=load.kind,
         users=None if load.open_loop else int(load.value),
         rate=load.value if load.open_loop else None,
-        status="unstable" if load.open_loop and behind(value, load.value) else "ok",
+        status="unstable" if unstable else "ok",
         window_s=value.window_s,
         seeds=merged.seeds,
         requests=value.requests,
@@ -44,7 +45,7 @@ def point_row(study: Study, key: Key, seeds: Sequence[PointMetrics]) -> Point:
         kv_used=Level(value.kv.used.mean, high.kv.used.max) if value.kv and high.kv else Level(None, None),
         kv_waste=_waste(value),
         preemptions=value.preemptions,
-        binding=binding(value, study.slo, step_shares(study.row(key.variant), value)),
+        binding="queue" if unstable else binding(value, study.slo, step_shares(study.row(key.variant), value)),
         judgement=attained.judge().value,
         attainment_low=attained.low,
         attainment_high=attained.high,
