@@ -70,8 +70,8 @@ class Replay:
 
     def _arrive(self, _: Event) -> None:
         assert self._next is not None
-        number, (_, prompt, output) = self._next
-        self._send(Request(number, prompt, output, self._limit, self._env.now))
+        number, (arrival_ps, prompt, output) = self._next
+        self._send(Request(number, prompt, output, self._limit, arrival_ps))
         self._next = next(self._left, None)
         self._plan()
 
