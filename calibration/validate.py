@@ -1,7 +1,7 @@
 """How well predictions meet measurements: errors, their spread, and whether bands hold what they promise."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ class Validation:
 
     rows: tuple[Comparison, ...] = ()
     unmapped: tuple[Unmapped, ...] = ()
-    notes: tuple[str, ...] = field(default=(), compare=False)  # for a reader; not part of the result
+    in_sample: tuple[Comparison, ...] = ()  # the same rows by the profile that has seen them, where `rows` hold out
 
 
 def banded(observed: float, predicted: float, factors: tuple[float, float] | None) -> Figure:
@@ -126,15 +126,18 @@ def grouped(rows: Sequence[Comparison], dimension: str) -> dict[str, dict[str, A
 
 def document(found: Validation) -> dict[str, Any]:
     """The result as plain JSON values."""
+    summary: dict[str, Any] = {
+        "all": _accuracies(summarise(found.rows)),
+        "by": {
+            dimension: {value: _accuracies(each) for value, each in grouped(found.rows, dimension).items()}
+            for dimension in DIMENSIONS
+        },
+    }
+    if found.in_sample:
+        summary["in_sample"] = _accuracies(summarise(found.in_sample))
     return {
         "rows": [_row(row) for row in found.rows],
-        "summary": {
-            "all": _accuracies(summarise(found.rows)),
-            "by": {
-                dimension: {value: _accuracies(each) for value, each in grouped(found.rows, dimension).items()}
-                for dimension in DIMENSIONS
-            },
-        },
+        "summary": summary,
         "unmapped": [{"row": left.row, "reason": left.reason, "source_id": left.source_id} for left in found.unmapped],
     }
 

@@ -35,7 +35,9 @@ Document = Mapping[str, Any]
 def tables(document: Document) -> list[Table]:
     """The errors of all rows, then by engine, GPU, load and trust; and what was not compared."""
     summary = document["summary"]
-    made = [Table(f"All {len(document['rows'])} measurements", HEADER, tuple(_accuracy_rows({"all": summary["all"]})))]
+    seen = summary.get("in_sample")
+    whole = {"held out": summary["all"], "in sample": seen} if seen else {"all": summary["all"]}
+    made = [Table(f"All {len(document['rows'])} measurements", HEADER, tuple(_accuracy_rows(whole)))]
     made += [
         Table(f"By {dimension}", HEADER, tuple(_accuracy_rows(summary["by"][dimension])))
         for dimension in DIMENSIONS

@@ -1,7 +1,7 @@
 """A measurement is put together again as its columns say, and what the simulator measured itself it predicts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from sim import compose
 from sim.batch import Batch, Pass, prefill_cells
 from sim.cli.main import cli
 from sim.cli.measured.case import Case, cases
+from sim.cli.measured.held_out import without_own_part
 from sim.cli.measured.load import Passes, Served
 from sim.cli.measured.outcome import of_result
 from sim.cli.measured.version import RELEASED, modelled_version
@@ -275,6 +276,25 @@ def test_an_end_to_end_time_of_longer_answers_is_left_out(tmp_path: Path) -> Non
     batch = replace(SERVER, load="offline", load_value=16, output_tokens=1, ttft_ms_mean=900.0, e2e_ms_mean=9000.0)
     (row,) = validated("--points", str(table(tmp_path / "own.csv", batch)))["rows"]
     assert set(row["metrics"]) == {"ttft_ms"}
+
+
+# -- held out
+
+
+def test_a_profile_that_predicts_a_card_has_not_seen_it_and_filters_take_nothing_from_the_fit() -> None:
+    cards = ["a100-40g-sxm", "h100-80g-sxm", "rtx-4090"]
+    lines = [(row, replace(SERVER, gpu=card, output_tps=30.0)) for card in cards for row in range(1, 11)]
+    pool, _ = cases(lines, lambda *_: None)
+    asked_for = [case for case in pool if case.point.gpu == "rtx-4090"]
+    fits: list[list[str]] = []
+
+    def refit(points: Sequence[Point]) -> profile.Profile:
+        fits.append([point.gpu for point in points])
+        return profile.load("datasheet")
+
+    assigned = without_own_part(asked_for, pool, "gpu", refit, 1, lambda *_: None)
+    assert fits == [["a100-40g-sxm"] * 10 + ["h100-80g-sxm"] * 10]
+    assert assigned.held_out == ["gpu rtx-4090"] * 10
 
 
 # -- the command

@@ -80,6 +80,13 @@ def test_the_document_has_the_published_shape() -> None:
     assert found["unmapped"] == [{"row": 7, "reason": "gpu not stated", "source_id": "s"}]
 
 
+def test_beside_what_is_held_out_stands_what_was_seen() -> None:
+    held_out, seen = (comparison(Figure(100.0, predicted)) for predicted in (130.0, 105.0))
+    summary = document(Validation((held_out,), in_sample=(seen,)))["summary"]
+    assert summary["all"]["output_tps"]["median_abs_error"] == pytest.approx(0.3)
+    assert summary["in_sample"]["output_tps"]["median_abs_error"] == pytest.approx(0.05)
+
+
 @pytest.mark.parametrize("most", [3, 30])
 def test_every_measurement_is_held_out_once_and_its_kind_is_in_no_fit_that_predicts_it(most: int) -> None:
     keys = [key for place, key in enumerate("abcdefghij") for _ in range(1 + place * most // 9)]

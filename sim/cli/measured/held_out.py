@@ -34,17 +34,21 @@ def one_for_all(cases: Sequence[Case], profile: Profile) -> Assigned:
     return Assigned([profile] * len(cases), never)
 
 
-def without_own_part(cases: Sequence[Case], mode: str, refit: Refit, processes: int, report: Report) -> Assigned:
-    """For each measurement a profile that has seen nothing of its source, laboratory, GPU or model."""
-    keys = [LEFT_OUT[mode](case) for case in cases]
-    parts = folds(keys)
-    seen = [[cases[place].point for place in part.fitted] for part in parts]
+def without_own_part(
+    cases: Sequence[Case], pool: Sequence[Case], mode: str, refit: Refit, processes: int, report: Report
+) -> Assigned:
+    """For each measurement a profile from the rest of the pool, without its source, laboratory, GPU or model."""
+    key_of = LEFT_OUT[mode]
+    parts = folds([key_of(case) for case in pool])
+    part_of = {key_of(pool[place]): number for number, part in enumerate(parts) for place in part.held_out}
+    needed = sorted({part_of[key_of(case)] for case in cases})
+    seen = [[pool[place].point for place in parts[number].fitted] for number in needed]
     fitted = [[point for point in points if not is_check(point.source_id)] for points in seen]
     profiles: dict[int, Profile] = {}
-    for done, (part, fresh) in enumerate(zip(parts, _refitted(fitted, refit, processes), strict=True), 1):
-        profiles |= dict.fromkeys(part.held_out, fresh)
-        report(done, len(parts))
-    return Assigned([profiles[place] for place in range(len(cases))], [f"{mode} {key}" for key in keys])
+    for number, fresh in zip(needed, _refitted(fitted, refit, processes), strict=True):
+        profiles[number] = fresh
+        report(len(profiles), len(needed))
+    return Assigned([profiles[part_of[key_of(case)]] for case in cases], [f"{mode} {key_of(case)}" for case in cases])
 
 
 def _refitted(fitted: Sequence[Sequence[Point]], refit: Refit, processes: int) -> Iterator[Profile]:

@@ -12,10 +12,10 @@ from calibration.validate import Comparison, Unmapped, Validation
 from sim import compose
 from sim.cli.measured.case import Case, Line, cases
 from sim.cli.measured.comparing import compared
-from sim.cli.measured.held_out import Assigned, one_for_all, without_own_part
+from sim.cli.measured.held_out import Assigned, Refit, one_for_all, without_own_part
 from sim.cli.measured.physics_gate import refusal
 from sim.cli.measured.predictions import Predicted, predictions
-from sim.errors import UnknownName
+from sim.errors import UnknownName, UsageError
 
 Warner = Callable[[str], None]
 Report = Callable[[str, int, int], None]
@@ -39,11 +39,26 @@ def validation(question: Question, warn: Warner, report: Report) -> Validation:
     lines, rejected = _committed() if question.points is None else from_file(question.points, question.given, warn)
     wanted = _filter(question)
     found, unmapped = cases([line for line in lines if wanted(line)], refusal)
-    assigned = _profiles(question, found, report)
+    shipped = profile.load(question.profile or compose.PROFILE)
+    assigned = one_for_all(found, shipped)
+    if question.hold_out != "none":
+        pool, _ = cases(lines, refusal)
+        assigned = without_own_part(
+            found, pool, question.hold_out, _refit(), question.processes, partial(report, "fitting")
+        )
     told = predictions(found, assigned.profiles, question.processes, partial(report, "predicting"))
-    rows, failed = _beside(found, told, assigned, profile.load(question.profile or compose.PROFILE))
+    rows, failed = _beside(found, told, assigned, shipped)
     left = sorted((*rejected, *unmapped, *failed), key=lambda each: (each.source_id, each.row))
-    return Validation(tuple(rows), tuple(left))
+    return Validation(tuple(rows), tuple(left), _in_sample(question, found, shipped, report))
+
+
+def _in_sample(question: Question, found: Sequence[Case], shipped: Profile, report: Report) -> tuple[Comparison, ...]:
+    """Beside what is held out, the same measurements by the profile that has seen them."""
+    if question.hold_out == "none":
+        return ()
+    assigned = one_for_all(found, shipped)
+    told = predictions(found, assigned.profiles, question.processes, partial(report, "predicting in sample"))
+    return tuple(_beside(found, told, assigned, shipped)[0])
 
 
 # -- measurements
@@ -94,15 +109,13 @@ def _card(name: str) -> str:
         return name
 
 
-# -- profiles
-
-
-def _profiles(question: Question, found: Sequence[Case], report: Report) -> Assigned:
-    if question.hold_out == "none":
-        return one_for_all(found, profile.load(question.profile or compose.PROFILE))
-    from calibration.fit import fit
-
-    return without_own_part(found, question.hold_out, fit, question.processes, partial(report, "fitting"))
+def _refit() -> Refit:
+    """What fits a profile to measurements; it needs an extra."""
+    try:
+        from calibration.fit import fit
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--hold-out needs {error.name}: pip install 'simctl[calibrate]'") from None
+    return fit
 
 
 # -- comparing
