@@ -24,12 +24,17 @@ def verdict(document: Document, row: VariantRow) -> str:
     if row.status != "ok":
         return wrapped(f"{row.id}: {row.reason}")
     cliff = next((found for found in document.cliffs if found.variant == row.id), None)
-    said = (
-        "no capacity: the load is not a number of users"
-        if cliff is None
-        else f"{_carried(cliff, str(document.scenario.get('slo')))}{_why(cliff)}"
-    )
+    said = "no capacity: the load is not a number of users"
+    if cliff is not None:
+        said = f"{_carried(cliff, str(document.scenario.get('slo')), _open_load(document, cliff))}{_why(cliff)}"
     return wrapped(f"{row.id} {row.version} {_nature(row)}: {said} [{row.trust}]")
+
+
+def _open_load(document: Document, cliff: Cliff) -> int | None:
+    """The first load beyond the capacity of which nobody can say whether it is carried."""
+    undecided = (point for point in document.points if point.judgement == "undecided")
+    loads = (point.users for point in undecided if point.variant == cliff.variant and point.users)
+    return min((users for users in loads if users > (cliff.capacity_users or 0)), default=None)
 
 
 def _nature(row: VariantRow) -> str:
@@ -46,13 +51,11 @@ def _nature(row: VariantRow) -> str:
     return f"({', '.join(parts)})"
 
 
-def _carried(cliff: Cliff, slo: str) -> str:
+def _carried(cliff: Cliff, slo: str, open_load: int | None) -> str:
     if cliff.stability_rate is not None:
         return f"keeps up with {cliff.stability_rate:.3g} requests a second; beyond, they pile up"
-    if cliff.status == "not_reached":
-        return f"carries {cliff.capacity_users} at once and more{_people(cliff)}: no tested load breaks the SLO"
     if cliff.first_failing_users is None:
-        return "nothing measured surely keeps the SLO and nothing surely breaks it"
+        return _unbroken(cliff, open_load)
     broken = _broken(cliff, slo)
     if cliff.capacity_users is None:
         return f"carries fewer than {cliff.first_failing_users}: there {broken}"
@@ -60,6 +63,15 @@ def _carried(cliff: Cliff, slo: str) -> str:
         return f"does not carry a single user within the SLO: {broken}"
     band = "" if cliff.low is None or cliff.high is None else f" ({cliff.low}-{cliff.high})"
     return f"carries {cliff.capacity_users}{band} at once{_people(cliff)}; at {cliff.first_failing_users} {broken}"
+
+
+def _unbroken(cliff: Cliff, open_load: int | None) -> str:
+    """Where no load surely breaks the SLO."""
+    if cliff.status != "not_reached":
+        return "nothing measured surely keeps the SLO and nothing surely breaks it"
+    if open_load is not None:
+        return f"carries {cliff.capacity_users} at once{_people(cliff)}; at {open_load} it is too close to call"
+    return f"carries {cliff.capacity_users} at once and more{_people(cliff)}: no tested load breaks the SLO"
 
 
 def _broken(cliff: Cliff, slo: str) -> str:

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from reports.document import (
     Distribution,
     Document,
     Estimate,
+    Judgement,
     Level,
     Memory,
     Outcomes,
@@ -28,6 +30,7 @@ from reports.document import (
     Waste,
     to_text,
 )
+from reports.wording import verdict
 from sim.cli.main import cli
 
 FOLDER = Path(__file__).resolve().parent / "data" / "outputs"
@@ -154,3 +157,17 @@ def test_kept_results_are_rendered_as_when_they_were_fresh(kind: str) -> None:
     done = CliRunner().invoke(cli, ["report", str(FOLDER / "results.json"), "-o", kind], prog_name="simctl")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == (FOLDER / names[kind]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("pass", "carries 46 at once and more, about 190 people"),
+        ("undecided", "pausing 20 s between messages; at 48 it is too close to call"),
+    ],
+)
+def test_what_is_too_close_to_call_is_not_said_to_be_carried(last: Judgement, said: str) -> None:
+    open_end = replace(CLIFF, status="not_reached", first_failing_users=None, breached=None, cause=None)
+    points = (*SAMPLE.points[:2], replace(SAMPLE.points[2], judgement=last))
+    words = verdict(replace(SAMPLE, cliffs=(open_end,), points=points), SAMPLE.variants[0])
+    assert said in " ".join(words.split())

@@ -68,10 +68,10 @@ def flag(name: str) -> str:
 def _of_bracket(row: Prepared, findings: Findings[PointMetrics], found: Bracket) -> Iterator[str]:
     points, variant = findings.of(row.variant.id), row.variant.id
     open_ones = [users for users, seeds in points.items() if judge(seeds) is Judgement.UNDECIDED]
-    if open_ones and found.failing is not None:
+    if open_ones:
         loads = ", ".join(map(str, open_ones))
         yield f"{variant}: too close to call at {loads} users: --seeds {MORE_SEEDS} tells more"
-    if found.failing is None and points:
+    elif found.failing is None and points:
         yield f"{variant}: up to {max(points)} users nothing breaks: --users 1..{8 * max(points)} looks further"
 
 
