@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Compared = Literal["capacity_users", "output_tps", "ttft_ms", "tpot_ms"]
+Compared = Literal["capacity_users", "output_tps", "ttft_ms", "tpot_ms", "itl_ms"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A figure of one variant beside the same figure of another, over the seeds that both were run with.
 
-    The figures are means over the seeds: TTFT of its p99, TPOT of its median. `low` and `high` hold the true difference
-    nine times in ten; with a single seed nothing is known of that.
+    The figures are means over the seeds: TTFT and ITL of their p99, TPOT of its median. `low` and `high` hold the
+    true difference nine times in ten; with a single seed nothing is known of that.
     """
 
     variant: str

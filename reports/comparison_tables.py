@@ -7,7 +7,12 @@ from reports.document import Document
 from reports.tables import Table, aligned
 from reports.wording import verdict, wrapped
 
-METRICS: dict[Compared, str] = {"output_tps": "tok/s", "ttft_ms": "TTFT p99", "tpot_ms": "TPOT p50"}
+METRICS: dict[Compared, str] = {
+    "output_tps": "tok/s",
+    "ttft_ms": "TTFT p99",
+    "tpot_ms": "TPOT p50",
+    "itl_ms": "ITL p99",
+}
 WINS = "Most tokens a second within the SLO"
 MANY = 4  # times as much are told as such, and not in percent
 
@@ -69,7 +74,7 @@ def _carried(document: Document, variant: str) -> str:
     """A capacity in words, where there is no number for each seed."""
     cliff = next((found for found in document.cliffs if found.variant == variant), None)
     if cliff is None or cliff.capacity_users is None:
-        return "unknown"
+        return f"fewer than {cliff.first_failing_users}" if cliff and cliff.first_failing_users else "unknown"
     return f"{cliff.capacity_users} and more" if cliff.status == "not_reached" else f"{cliff.capacity_users}"
 
 
@@ -94,7 +99,10 @@ def _relative(told: Difference | None) -> str:
 
 
 def _part(difference: float, whole: float, *, many: bool) -> str:
-    return f"{1 + difference / whole:.3g}" if many else f"{100 * difference / whole:+.0f}"
+    if many:
+        return f"{1 + difference / whole:.3g}"
+    percent = 100 * difference / whole
+    return f"{percent:+.0f}" if abs(percent) >= 1 else f"{percent:+.1f}"
 
 
 def note(document: Document) -> str:

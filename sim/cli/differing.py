@@ -23,10 +23,15 @@ def _token(point: PointMetrics) -> float | None:
     return point.tpot.p50 if point.tpot else None
 
 
+def _gap_between_tokens(point: PointMetrics) -> float | None:
+    return point.itl.p99 if point.itl else None
+
+
 FIGURES: dict[Compared, Callable[[PointMetrics], float | None]] = {
     "output_tps": _throughput,
     "ttft_ms": _first_token,
     "tpot_ms": _token,
+    "itl_ms": _gap_between_tokens,
 }
 
 

@@ -7,6 +7,7 @@ from reports.document import Trust
 from reports.plan_document import SCHEMA_VERSION, Load, Offer, PlanDocument, Refused, Serving, Step
 from reports.plan_tables import named
 from sim import compose
+from sim.cli.explained import most_broken
 from sim.cli.prices import Prices, break_even_share, usd_per_million
 from sim.cli.provenance import provenance, simctl_version
 from sim.cli.results import memory
@@ -126,7 +127,8 @@ def _too_low(sizing: Sizing, one: Sized, prices: Prices, labels: Mapping[str, st
         told = f"carries {one.capacity} a copy: {sizing.users} users need {needed} copies, more than "
         told += f"{sizing.max_replicas}"
     else:
-        told = "does not carry a single user within the SLO"
+        broken = most_broken(one.seen[min(one.seen)])
+        told = f"does not carry a single user: {broken.upper() if broken else 'the SLO'} breaks"
     weights = deployment.traits.weights
     return Refused(prices.hardware(variant), labels[variant.id], weights, "too_low", told, None, one.capacity)
 

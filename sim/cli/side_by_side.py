@@ -75,13 +75,16 @@ def _named(found: Study, setting: Setting, axes: Sequence[Axis]) -> Case:
 
 def _require_one(chosen: Sequence[Case]) -> None:
     """Raise when nothing can be run at all."""
-    rows = tuple(row for case in chosen for row in case.study.rows)
-    replace(chosen[0].study, rows=rows).require_one()
+    replace(chosen[0].study, rows=_all_rows(chosen)).require_one()
 
 
 def describe(chosen: Sequence[Case]) -> str:
-    """What would be run."""
-    return "\n".join(f"{' '.join(words(case.setting))}\n{dry_run.describe(case.study)}" for case in chosen)
+    """What would be run: the memory of every variant; loads and lengths as the first combination has them."""
+    return dry_run.describe(replace(chosen[0].study, rows=_all_rows(chosen)))
+
+
+def _all_rows(chosen: Sequence[Case]) -> tuple[Prepared, ...]:
+    return tuple(row for case in chosen for row in case.study.rows)
 
 
 def compared(chosen: Sequence[Case], vary: Sequence[str], screen: Screen) -> tuple[Document, bool]:
