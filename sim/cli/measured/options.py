@@ -1,5 +1,6 @@
 """What a measurement says of its server's options, under the engine's own names."""
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,7 @@ MORE_NAMES = {"nubatch": "ubatch_size"}  # as llama.cpp's bench programs have it
 HARMLESS = ("flashattn", "threads")  # known to the engines, without effect on what is simulated
 USUAL_VALUES = ("0", "1", "false", "none", "off", "layer", "auto")
 BLOCK_TOKENS = 16
+UBATCH = re.compile(r"\bn?[-_]?ubatch[ =](\d+)\b")  # where a note has it
 
 
 def options_of(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
@@ -25,6 +27,9 @@ def options_of(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
         options["num_gpu_blocks"] = point.kv_tokens // BLOCK_TOKENS + 1  # one is the null block
     elif engine == "vllm" and point.kv_gib:
         options["kv_cache_memory_bytes"] = int(point.kv_gib * GIB)  # of each GPU, as the log has it
+    noted = UBATCH.search(point.notes)
+    if engine == "llama_cpp" and noted:
+        options["ubatch_size"] = int(noted.group(1))
     written, ignored = _written_options(point, engine)
     return options | written, ignored
 

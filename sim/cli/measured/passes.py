@@ -107,6 +107,7 @@ def _prompt_pass(passes: Passes, start: int, stop: int, deployment: Deployment) 
         else:
             cells += tokens * padded(context + tokens)
         place += tokens
-    if passes.averaged and stop - start <= MOST_STEP_ROWS:  # it runs the kernels of a step of so many sequences
-        return Pass(stop - start, cells, 0, outputs=ends, padded=stop - start)
+    if passes.averaged and stop - start <= MOST_STEP_ROWS:
+        # it runs the kernels of a step of so many sequences, but all its rows read the same cells, once
+        return Pass(stop - start, cells // (stop - start), 0, outputs=ends, padded=stop - start)
     return Pass(0, 0, 0, stop - start, cells, ends, 0)
