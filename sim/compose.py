@@ -1,7 +1,7 @@
 """Names turned into objects: the one door from the words of a user to engines, policies, workloads and step times."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib import import_module
@@ -30,7 +30,7 @@ from workloads.lengths import Lengths, parse_lengths
 from workloads.open_loop import Burst, OpenLoop
 from workloads.presets import preset
 from workloads.think import Think, parse_think
-from workloads.units import parse_duration
+from workloads.units import parse_duration, parse_user_grid
 from workloads.users import ClosedLoop
 
 DEFAULT_MODEL = "llama-3.1-8b"
@@ -362,3 +362,42 @@ def scenario(
         seed,
         Patience(demand.timeout_s, demand.retries),
     )
+
+
+def sweep(
+    variants: Sequence[Variant],
+    demand: Demand | None = None,
+    users: str = "1..128",
+    asked: Slo = SLO_PRESETS["chat"],
+    seeds: int = 3,
+    processes: int = 1,
+) -> list[dict[str, Any]]:
+    """Every variant at every number of users, refined around the cliffs: a flat row for each load, its seeds merged.
+
+    `keeps` says whether the load surely keeps the SLO; latencies are in milliseconds.
+    """
+    from reports.schema import encode
+    from reports.tables import flat
+    from sim.judging import Judgement, interval
+    from sim.merging import merge
+    from sim.metrics import PointMetrics, summarise
+    from sim.runner import Runner
+    from sim.sweep import Plan
+    from sim.sweep import sweep as visit
+
+    def judge(points: list[PointMetrics]) -> Judgement:
+        return interval(tuple(share for point in points for share in point.batches)).judge()
+
+    def run(name: str, count: int | None, seed: int) -> Scenario:
+        variant, deployment = ready[name]
+        return scenario(variant, deployment, wanted, count, seed)
+
+    wanted, grid = traffic(demand or Demand()), parse_user_grid(users)
+    ready = {variant.id: (variant, deploy(variant)) for variant in variants}
+    plan = Plan(tuple(ready), grid.users, tuple(range(seeds)), run, grid.refine)
+    points = visit(plan, Runner(partial(summarise, slo=asked), processes), judge).points
+    return [
+        {"variant": key.variant, "users": key.users, "keeps": judge(measured) is Judgement.PASS}
+        | {name: figure for name, figure in flat(encode(merge(measured).value)).items() if not isinstance(figure, list)}
+        for key, measured in sorted(points.items())
+    ]
