@@ -10,7 +10,7 @@ from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
 from calibration.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import HostRates, Profile, load
-from calibration.scopes import COEFFICIENTS, paths
+from calibration.scopes import COEFFICIENTS, HOST, paths
 from calibration.staircase import corrections, staircases
 from sim.errors import BadScenario
 
@@ -58,7 +58,7 @@ def fit_observations(
     profile = Profile(
         name=name,
         trust="measured",
-        coefficients=coefficients(solution),
+        coefficients=coefficients(solution, observations),
         host=HostRates(basis.host.ram_efficiency, basis.host.cpu_efficiency, basis.host.crossing_us),
         sources=origins(observations, solution),
         staircases={scope: tuple(curve.items()) for scope, curve in stairs.items()},
@@ -67,13 +67,18 @@ def fit_observations(
     return Fit(profile, tuple(observations), tuple(errors.tolist()), tuple(unusable))
 
 
-def coefficients(solution: Solution) -> dict[str, dict[str, float]]:
-    """Values of the widest scopes and corrections of the others, without those that correct nothing."""
-    values: dict[str, dict[str, float]] = defaultdict(dict)
+def coefficients(solution: Solution, observations: Sequence[Observation]) -> dict[str, dict[str, float]]:
+    """Values of the widest scopes and corrections of the others, without those that correct nothing.
+
+    A host whose work is in no measured time apart is not told apart from the launches, so it gets no value.
+    """
+    hosted = {one.family.kernels for one in observations if one.hosted}
+    values: dict[str, dict[str, float]] = {name: {} for name in COEFFICIENTS}
     for (name, path), part in solution.parts.items():
-        if "/" not in path or abs(part) > LEAST_CORRECTION:
+        known = name not in HOST or path.split("/")[0] in hosted
+        if known and ("/" not in path or abs(part) > LEAST_CORRECTION):
             values[name][path] = exp(part)
-    return dict(values)
+    return values
 
 
 def origins(observations: Sequence[Observation], solution: Solution) -> dict[str, str]:

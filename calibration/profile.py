@@ -10,7 +10,7 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from calibration.scopes import COEFFICIENTS, Family, paths, widening
+from calibration.scopes import COEFFICIENTS, HOST, Family, paths, widening
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
@@ -44,6 +44,7 @@ class Profile:
     staircases: Mapping[str, Steps] = field(default_factory=dict)  # by scope, the model's own last
     seen: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kernels/gpu -> weight class/model measured
     bands: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # trust -> metric -> factors
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # in and out of sample, as fractions
 
     def kernels(self, family: Family) -> Kernels:
         """The coefficients for these kernels on this memory."""
@@ -53,6 +54,8 @@ class Profile:
         """The product along the path, which has to be known as far as the kernels themselves."""
         known = self.coefficients[name]
         parts = [known[path] for path in paths(name, family) if path in known]
+        if not parts and name in HOST:
+            return 0.0  # the launches hold it
         if not parts:
             raise NotSupported(
                 f"profile '{self.name}' has no {name} for {family.kernels} kernels on {family.memory_class} memory; "
@@ -133,7 +136,8 @@ def _profile(raw: Mapping[str, Any], where: str) -> Profile:
         trust: {metric: (float(low), float(high)) for metric, (low, high) in factors.items()}
         for trust, factors in raw.get("bands", {}).items()
     }
-    return Profile(raw["name"], raw["trust"], coefficients, HostRates(**rates), sources, staircases, seen, bands)
+    found = (coefficients, HostRates(**rates), sources, staircases, seen, bands, raw.get("errors", {}))
+    return Profile(raw["name"], raw["trust"], *found)
 
 
 def _values(name: str, raw: Mapping[str, Any], where: str, sources: dict[str, str]) -> dict[str, float]:

@@ -20,7 +20,10 @@ def bootstrap(
     for one in observations:
         by_source[one.point.source_id].append(one)
     chance = np.random.default_rng(seed)
-    drawn = [coefficients(Problem(_resample(by_source, chance)).solved(FOR_CHECKS)) for _ in range(resamples)]
+    drawn = []
+    for _ in range(resamples):
+        sample = _resample(by_source, chance)
+        drawn.append(coefficients(Problem(sample).solved(FOR_CHECKS), sample))
     scopes = sorted({(name, path) for values in drawn for name, parts in values.items() for path in parts})
     spread: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for name, path in scopes:

@@ -15,9 +15,9 @@ FILE_SIZES = "gguf_bits"
 
 
 @click.command("list")
-@click.argument("kind", metavar="gpus|hosts|models|engines|workloads|policies")
+@click.argument("kind", metavar="gpus|hosts|models|engines|workloads|profiles|policies")
 def command(kind: str) -> None:
-    """What there is: gpus, hosts, models, engines, workloads, policies."""
+    """What there is: gpus, hosts, models, engines, workloads, profiles, policies."""
     meant = [name for name in KINDS if name.startswith(kind.lower())]
     if len(meant) != 1:
         raise UnknownName("kind", kind, list(KINDS))
@@ -133,6 +133,27 @@ def workloads() -> list[Table]:
     return [Table("Workloads", ("name", "prompt", "output", "confidence", "what it is"), rows)]
 
 
+def profiles() -> list[Table]:
+    """What step times may follow from, and how far off each is by its own account."""
+    from calibration.profile import BUILT_IN, load
+
+    tables = []
+    for profile in map(load, BUILT_IN):
+        errors = [
+            (way.replace("_", " "), f"{of['n']:,.0f}", f"{of['median_abs_error']:.1%}", f"{of['p90_abs_error']:.0%}")
+            for way, of in profile.errors.items()
+        ]
+        header = ("predictions of times", "points", "median error", "90th percentile")
+        tables.append(Table(f"{profile.name}: {len(profile.seen)} cards measured", header, tuple(errors)))
+        bands = [
+            (label, *(f"{low:.2f} to {high:.2f}" for low, high in (of["step"], of["ttft"])))
+            for label, of in profile.bands.items()
+        ]
+        header = ("four of five measurements lie at", "of a step's time", "of the time to the first token")
+        tables.append(Table("", header, tuple(bands)))
+    return [table for table in tables if table.rows] + [Table("datasheet: no fit, no bands", ("",), ())]
+
+
 def policies() -> list[Table]:
     """Schedulers and routers."""
     from sim import compose
@@ -169,5 +190,6 @@ KINDS: dict[str, Callable[[], list[Table]]] = {
     "models": models,
     "engines": engines,
     "workloads": workloads,
+    "profiles": profiles,
     "policies": policies,
 }

@@ -18,7 +18,7 @@ COMMANDS = {
     "report": "The page, or another rendering, from results.json.",
     "calibrate": "Measurements into a profile of step times.",
     "validate": "Predictions beside measurements, and claims judged.",
-    "list": "What there is: gpus, hosts, models, engines, workloads, policies.",
+    "list": "What there is: gpus, hosts, models, engines, workloads, profiles, policies.",
 }
 INTERRUPTED = 130
 
