@@ -81,8 +81,11 @@ def _first_tokens(log: Columns, rows: Marks, waits: Clocks) -> Shares:
     slots, memory, prompts = (
         float(waits.between(name, entered, admitted).sum()) for name in ("slots", "memory", "prompts")
     )
-    # with a place free and no prompt in the way, only memory can hold a request that has been looked at
-    memory += float(waits.between("nothing", waits.heard(entered, admitted), admitted).sum())
+    # with a place free and no prompt in the way, only memory can hold a request that has been looked at; where there
+    # is plenty of that too, places come free for all at once
+    looked_at = waits.heard(entered, admitted)
+    memory += float(waits.between("tight", looked_at, admitted).sum())
+    slots += float(waits.between("idle", looked_at, admitted).sum())
     return Shares(
         queue=max(0.0, outside - slots_outside),
         seq_slots=slots_outside + slots,

@@ -1,6 +1,6 @@
 """Which limit a load runs into: the shares of time that its run is owed to, ranked for the bound that gives way."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from sim.blame import Shares
@@ -69,6 +69,8 @@ def account(metrics: PointMetrics, bound: Bound, step: StepShares) -> Account:
         return Account(bound, _ranked(first, step))
     if bound == "e2e":
         return Account(bound, _ranked(first.plus(token.times(_tokens(metrics))), step))
+    if bound == "stall" and token.prefill_budget + token.kv_blocks > 0:  # a stall is no ordinary step
+        return Account(bound, _ranked(replace(token, decode_rate=0.0), step))
     return Account(bound, _ranked(token, step))
 
 
@@ -104,7 +106,7 @@ def candidates(metrics: PointMetrics, bound: Bound, step: StepShares) -> list[Li
     felt = _named(account(metrics, bound, step))
     if felt and felt[0] in WAITS:
         felt[1:] = _named(service(metrics, step))
-    return list(dict.fromkeys([*found, *felt, *_named(account(metrics, "tpot", step))]))
+    return list(dict.fromkeys([*found, *felt]))
 
 
 def _named(seen: Account) -> list[Limit]:

@@ -14,6 +14,7 @@ Integers = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
 _STEPS_UNHEARD = 1  # decided before a request came, while another one ran
+TIGHT_SHARE = 0.25  # of the memory free, by a look that may be a few decisions old
 HEAD_PERCENTILE = 95  # who stands first in a queue that memory holds up has a long prompt
 
 
@@ -32,7 +33,8 @@ class Clocks:
     slots: Integers
     memory: Integers
     prompts: Integers
-    nothing: Integers  # was short that is known of
+    tight: Integers  # memory was nearly full, and nothing else short
+    idle: Integers  # neither
     step_ends: Integers
 
     def heard(self, since: Integers, until: Integers) -> Integers:
@@ -58,28 +60,39 @@ def clocks(log: Columns, record: ReplicaRecord, most: int | None) -> Clocks:
     times = np.unique(np.concatenate((came, went, samples, strides["start_ps"], ends, np.zeros(1, np.int64))))
     running = np.searchsorted(came, times, "right") - np.searchsorted(went, times, "right")
     full = running >= (most or len(came) + 1)
-    short = _short(log, record, times) & ~full
+    free = _free(record, times)
+    long_prompt = _long_prompt(log, record)
+    short = (free < long_prompt) & ~full
     stride = np.searchsorted(strides["start_ps"], times, "right") - 1
     under_way = (stride >= 0) & (ends[stride] > times) if len(ends) else np.zeros(len(times), np.bool_)
     prompts = under_way & (strides["prompt_tokens"][stride] > 0) if len(ends) else under_way
+    tight = free < max(2 * long_prompt, TIGHT_SHARE * record.capacity_tokens)
     return Clocks(
         times,
         slots=_clock(times, full),
         memory=_clock(times, short),
         prompts=_clock(times, prompts & ~full & ~short),
-        nothing=_clock(times, ~(full | short | prompts)),
+        tight=_clock(times, tight & ~(full | short | prompts)),
+        idle=_clock(times, ~(tight | full | short | prompts)),
         step_ends=ends,
     )
 
 
-def _short(log: Columns, record: ReplicaRecord, times: Integers) -> Marks:
-    """Instants at which a long prompt would not find room, by the last look at the memory."""
-    if not len(record.usage["time_ps"]) or not len(log["id"]):
-        return np.zeros(len(times), np.bool_)
-    wanted = min(float(np.percentile(log["prompt_tokens"], HEAD_PERCENTILE)), record.capacity_tokens / 2)
-    look = np.searchsorted(record.usage["time_ps"], times, "right") - 1
-    short: Marks = (look >= 0) & (record.usage["free"][look] < wanted)
-    return short
+def _long_prompt(log: Columns, record: ReplicaRecord) -> float:
+    """What the head of a queue asks for; no more than half of the memory, which some are never given."""
+    if not len(log["id"]):
+        return 0.0
+    return min(float(np.percentile(log["prompt_tokens"], HEAD_PERCENTILE)), record.capacity_tokens / 2)
+
+
+def _free(record: ReplicaRecord, times: Integers) -> Integers:
+    """Free cells by the last look at the memory; all of them before the first."""
+    looks = record.usage["time_ps"]
+    if not len(looks):
+        return np.full(len(times), record.capacity_tokens, np.int64)
+    look = np.searchsorted(looks, times, "right") - 1
+    free: Integers = np.where(look >= 0, record.usage["free"][look], record.capacity_tokens)
+    return free
 
 
 def _clock(times: Integers, runs: Marks) -> Integers:

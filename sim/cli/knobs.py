@@ -13,7 +13,7 @@ from sim.variant import Variant
 
 FEW_SLOTS = 4
 BUDGET_FACTOR = 4
-CLEARLY_FASTER = 1.25
+FASTER = (1.25, 2.5)
 GENEROUS_UTILIZATION = 0.95
 
 
@@ -125,17 +125,16 @@ def _decode_rate(place: Place) -> Iterator[Move]:
 
 
 def _card(place: Place, rate: str) -> Iterator[Move]:
-    """The next card of the maker with no less memory that is clearly faster."""
+    """Cards of the maker with no less memory: the next that is clearly faster, and one that is faster by far."""
     card = compose.machine(place.variant)[0]
-    wanted = CLEARLY_FASTER * getattr(card, rate)
-    better = [
-        other
-        for other in compose.cards()
-        if other.vendor == card.vendor and other.memory_bytes >= card.memory_bytes and getattr(other, rate) >= wanted
+    fitting = [
+        other for other in compose.cards() if other.vendor == card.vendor and other.memory_bytes >= card.memory_bytes
     ]
-    if better:
-        best = min(better, key=lambda other: (other.memory_class != card.memory_class, getattr(other, rate), other.id))
-        yield Move(f"--gpu {best.id}", replace(place.variant, gpu=best.id, vram_bytes=None))
+    for factor in FASTER:
+        better = [other for other in fitting if getattr(other, rate) >= factor * getattr(card, rate)]
+        if better:
+            best = min(better, key=lambda it: (it.memory_class != card.memory_class, getattr(it, rate), it.id))
+            yield Move(f"--gpu {best.id}", replace(place.variant, gpu=best.id, vram_bytes=None))
 
 
 def _spill(place: Place) -> Iterator[Move]:

@@ -14,7 +14,7 @@ from sim.metrics import PointMetrics
 from sim.runner import Key, Run, Runner
 
 MOST_LIMITS = 3  # tried before the likeliest is named without proof
-MOST_MOVES = 2  # of the same limit
+MOST_MOVES = 3  # of the same limit
 MOST_TIMES = 16  # the first failing load, in search of a new capacity
 
 

@@ -11,7 +11,7 @@ WHOLE = {
     "finished": "the slowest first tokens' {}",
     "e2e": "an answer's {}",
     "tpot": "the {} that a token takes",
-    "stall": "the {} that a token takes",
+    "stall": "the {} that others add to a token",
 }
 
 
