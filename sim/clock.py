@@ -1,8 +1,8 @@
 """Time is counted in integer picoseconds, so that n steps added one by one equal the closed form."""
 
-import math
 from collections.abc import Callable
 from heapq import heappush
+from math import inf
 from typing import cast
 
 from simpy import Environment, Event
@@ -17,7 +17,7 @@ _LAST = cast(EventPriority, 1 << 30)
 
 def ps(seconds: float) -> int:
     """Seconds as the nearest whole picosecond."""
-    if not math.isfinite(seconds) or seconds < 0:
+    if not 0 <= seconds < inf:
         raise ValueError(f"a duration must be finite and not negative, got {seconds}")
     return round(seconds * PS_PER_S)
 

@@ -95,7 +95,8 @@ class SlotCache:
         lane = self._lanes[slot]
         self._truncate(slot, kept)
         lane.request = request
-        lane.longest = min(request.prompt_tokens + request.limit - 1, self.lane_tokens)
+        longest = request.prompt_tokens + request.limit - 1
+        lane.longest = longest if longest < self.lane_tokens else self.lane_tokens
         lane.content = request.prefix if request.own is None else content_of(request)
         self._lane_of[request] = lane
 
