@@ -13,8 +13,8 @@ from sim import compose
 from sim.blame import Shares
 from sim.capacity import Bracket
 from sim.cause import Limit, StepShares, account, candidates
-from sim.cli.knobs import Place
 from sim.cli.main import cli
+from sim.cli.place import Place
 from sim.cli.proving import Prober, Proof, prove
 from sim.cli.variants import Prepared
 from sim.metrics import PointMetrics, summarise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from sim.capacity import Bracket, judged_bracket
 from sim.cause import Account, Bound, Limit, StepShares, account, candidates, service
-from sim.cli.knobs import Place
+from sim.cli.place import Place
 from sim.cli.proving import Prober, Proof, band, prove
 from sim.cli.step_parts import step_shares
 from sim.cli.study import Study, judge

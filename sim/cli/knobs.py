@@ -1,57 +1,18 @@
 """The knob of every limit: what one would type to move it, as a variant with that one thing changed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from sim import compose
-from sim.cause import Bound, Limit
+from sim.cause import Limit
+from sim.cli.place import Move, Place
 from sim.cli.tuning import TUNABLE
-from sim.engine import Deployment
 from sim.errors import SimctlError
-from sim.variant import Variant
 
 FEW_SLOTS = 4
 BUDGET_FACTOR = 4
 FASTER = (1.25, 2.5)
 GENEROUS_UTILIZATION = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A change in the words of the command line, and the variant that it makes."""
-
-    change: str
-    variant: Variant
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a knob may look at: the variant as it runs, the bound that broke, and the context that requests need."""
-
-    variant: Variant
-    deployment: Deployment
-    bound: Bound
-    longest_tokens: int
-
-    def option(self, name: str, default: Any = None) -> Any:
-        """The value that an engine option has."""
-        return self.deployment.options.get(name, default)
-
-    def set(self, **options: Any) -> Move:
-        """Engine options moved."""
-        words = " ".join(_words(name, value) for name, value in options.items())
-        return Move(words, replace(self.variant, options={**self.variant.options, **options}))
-
-    @property
-    def lane(self) -> int:
-        """The context of a slot that is long enough, and no longer than it is now."""
-        return min(self.deployment.memory.context, 1 << (self.longest_tokens - 1).bit_length())
-
-
-def _words(name: str, value: Any) -> str:
-    flag = f"--{name.replace('_', '-')}"
-    return flag if value is True else f"{flag} {value}"
 
 
 def moves(place: Place, limit: Limit) -> Iterator[Move]:

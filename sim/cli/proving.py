@@ -6,7 +6,8 @@ from itertools import islice
 from sim import compose
 from sim.capacity import Bracket, passes, search
 from sim.cause import Limit
-from sim.cli.knobs import Place, moves
+from sim.cli.knobs import moves
+from sim.cli.place import Place
 from sim.cli.study import Study, judge
 from sim.cli.variants import Prepared
 from sim.judging import Judgement
