@@ -3,47 +3,16 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from reports import comparison_tables, tables
 from reports.document import Document, to_text
+from sim.cli.formats import FORMATS
 from sim.errors import SimctlError, UnknownName, UsageError
-
-
-def _table(document: Document) -> str:
-    return comparison_tables.plain(document) if document.comparison else tables.plain(document)
-
-
-def _markdown(document: Document) -> str:
-    return comparison_tables.markdown(document) if document.comparison else tables.markdown(document)
-
-
-def _page(document: Document) -> str:
-    from reports.page import page
-
-    return page(document)
-
-
-def _parquet(document: Document) -> bytes:
-    from reports.parquet import parquet
-
-    return parquet(document)
-
-
-FORMATS: dict[str, Callable[[Document], str | bytes]] = {
-    "table": _table,
-    "json": to_text,
-    "jsonl": tables.json_lines,
-    "csv": tables.comma_separated,
-    "md": _markdown,
-    "html": _page,
-    "parquet": _parquet,
-}
 
 RESULTS = "results.json"
 
