@@ -12,11 +12,12 @@ from plotly.offline import get_plotlyjs
 from reports.document import Document, to_json
 from reports.labels import bounds_ms, by_rate, short_duration
 from reports.markup import Html, element, joined
-from reports.sections import closeups, curves, definitions, moved, points, repeat, spending, trust, verdict
+from reports.sections import closeups, curves, definitions, differences, moved, points, repeat, spending, trust, verdict
 from reports.sections.parts import data
 
 SECTIONS = (
     verdict.draw,
+    differences.draw,
     trust.warnings,
     curves.draw,
     spending.time,

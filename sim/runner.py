@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from sim.scenario import Result, Scenario
 from sim.simulate import simulate
 
 Measured = TypeVar("Measured")
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 # Below so many requests in all, starting processes takes longer than it saves.
 WORTH_PROCESSES = 20_000
@@ -98,23 +101,23 @@ class Runner(Generic[Measured]):
         if self.processes == 1 or not worth:
             return (run_one(scenario, self.measure) for scenario in scenarios)
         self._started = True
-        return self._on_processes(scenarios)
+        return in_parallel(partial(run_one, measure=self.measure), scenarios, self.processes)
 
-    def _on_processes(self, scenarios: Sequence[Scenario]) -> Iterator[Measured]:
-        from joblib import Parallel, delayed  # noqa: PLC0415 (only here: it takes long to load)
 
-        with _interrupts_ignored():
-            outcomes = Parallel(self.processes, return_as="generator", batch_size=1)(
-                delayed(run_one)(scenario, self.measure) for scenario in scenarios
-            )
-        try:
-            yield from outcomes
-        except BaseException:
-            # the pool's threads complain on stderr about work that an interrupt takes from them
-            threading.excepthook = lambda _: None
-            raise
-        finally:
-            outcomes.close()
+def in_parallel(work: Callable[[Item], Done], items: Sequence[Item], processes: int) -> Iterator[Done]:
+    """The work done on every item, on so many processes, in the order of the items; all picklable."""
+    from joblib import Parallel, delayed  # noqa: PLC0415 (only here: it takes long to load)
+
+    with _interrupts_ignored():
+        outcomes = Parallel(processes, return_as="generator", batch_size=1)(delayed(work)(item) for item in items)
+    try:
+        yield from outcomes
+    except BaseException:
+        # the pool's threads complain on stderr about work that an interrupt takes from them
+        threading.excepthook = lambda _: None
+        raise
+    finally:
+        outcomes.close()
 
 
 @contextmanager

@@ -132,7 +132,10 @@ def test_a_comparison_satisfies_the_published_schema_and_makes_a_page(tmp_path: 
     found = results(*VLLM, "--users", "1,4", "--vary", "max-num-seqs=1,8")
     assert schema_violations(found) == []
     assert [row["id"] for row in found["variants"]] == ["max-num-seqs=1", "max-num-seqs=8"]
-    assert "What changes with max-num-seqs?" in page(from_json(found))
+    shown = page(from_json(found))
+    assert "What changes with max-num-seqs?" in shown
+    assert "max-num-seqs=8 against max-num-seqs=1: capacity" in shown
+    assert "simctl compare" in shown
 
 
 def test_requests_are_the_same_for_every_variant() -> None:

@@ -1,6 +1,11 @@
 """A plan ranks what carries the load by what it costs, and says why the rest does not."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +206,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pat
     done = simctl("--users", "4", *TWO_CARDS, "-o", f"json={tmp_path / 'no' / 'plan.json'}")
     assert done.exit_code == 1
     assert "cannot write" in done.stderr
+
+
+def test_an_interrupt_ends_a_plan_in_one_line() -> None:
+    words = [sys.executable, "-c", "from sim.cli.main import main; main()", "plan", "--users", "60", "--jobs", "2"]
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(2)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.strip().splitlines()[-1] == "simctl: interrupted"
+    assert "Traceback" not in said

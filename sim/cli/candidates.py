@@ -9,6 +9,7 @@ from sim.cli.tuning import TUNABLE, tuned, users_carried
 from sim.cli.variants import Prepared
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, NotSupported, SimctlError
+from sim.runner import in_parallel
 from sim.slo import Slo
 from sim.variant import Variant
 
@@ -73,10 +74,7 @@ def _all_tuned(rows: Sequence[Prepared], tuning: Tuning, processes: int) -> list
     choose = partial(_tuned, tuning=tuning)
     if processes == 1 or len(rows) < 2:
         return [choose(row.variant) for row in rows]
-    from joblib import Parallel, delayed
-
-    found: list[Prepared | None] = Parallel(processes)(delayed(choose)(row.variant) for row in rows)
-    return found
+    return list(in_parallel(choose, [row.variant for row in rows], processes))
 
 
 def _tuned(variant: Variant, tuning: Tuning) -> Prepared | None:

@@ -20,7 +20,19 @@ SHARED: tuple[str, ...] = (
     "think",
     "workload",
 )
-SHARED += ("prompt_tokens", "output_tokens", "slo", "requests", "seeds", "seed", "jobs", "output", "quiet", "dry_run")
+SHARED += (
+    "prompt_tokens",
+    "output_tokens",
+    "slo",
+    "profile",
+    "requests",
+    "seeds",
+    "seed",
+    "jobs",
+    "output",
+    "quiet",
+    "dry_run",
+)
 CARDS = {"required": False, "multiple": True, "help": "A card to consider; repeatable. Common ones if left out."}
 TOGETHER = {"default": None, "help": "Cards that share one copy; as few as hold the model if left out."}
 FORMATS = {"multiple": True, "help": "A weight format to consider; repeatable. Each engine's usual one if left out."}

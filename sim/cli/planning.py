@@ -82,7 +82,7 @@ def read(given: dict[str, Any]) -> Question:
     labels: dict[str, str] = {}
     for card in dict.fromkeys(cards):
         for weights in given["weights"] or (None,):
-            kept = {name: given[name] for name in ("engine", "model", "kv_type", "host", "router")}
+            kept = {name: given[name] for name in ("engine", "model", "kv_type", "host", "router", "profile")}
             flags = Flags(**{**unset(), **kept, "gpu": card, "weights": weights}, engine_options=options)
             for variant in asked_variants(flags):
                 name = " ".join(filter(None, (variant.id, weights, card)))
