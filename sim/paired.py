@@ -60,11 +60,13 @@ def student(freedom: int) -> float:
 def crossing(attainments: Mapping[int, float], target: float = TARGET) -> float | None:
     """The number of users at which one seed's share of good requests falls to the target, between loads by a line.
 
-    None where it never does: then the capacity is not known.
+    None where it never does, or has at the first load already, unless that is a single user.
     """
     users, share = 0, 1.0
     for more in sorted(attainments):
         if attainments[more] < target:
+            if users == 0 and more > 1:
+                return None
             return users + (share - target) / (share - attainments[more]) * (more - users)
         users, share = more, attainments[more]
     return None

@@ -67,7 +67,8 @@ def test_fewer_seeds_make_wider_intervals() -> None:
 
 def test_a_seed_carries_as_many_as_its_share_says_between_two_loads() -> None:
     assert crossing({1: 1.0, 10: 0.97, 20: 0.93}) == pytest.approx(15)
-    assert crossing({4: 0.0}) == pytest.approx(0.2)
+    assert crossing({1: 0.0}) == pytest.approx(0.05)
+    assert crossing({4: 0.0}) is None
     assert crossing({1: 1.0, 8: 0.95}) is None
 
 
@@ -161,6 +162,17 @@ def test_who_wins_changes_where_the_slots_are_taken() -> None:
     assert winners[0]["from"] == 1
     assert winners[0]["best"] == ["ollama"]
     assert winners[-1]["best"] == ["vllm"]
+
+
+def test_every_variant_is_measured_against_those_that_differ_in_one_thing() -> None:
+    found = results(*VLLM, "--users", "1", "--vary", "max-num-seqs=1,8", "--vary", "block-size=16,32")
+    pairs = {(each["variant"], each["baseline"]) for each in found["comparison"]["differences"]}
+    assert pairs == {
+        ("max-num-seqs=8 block-size=16", "max-num-seqs=1 block-size=16"),
+        ("max-num-seqs=8 block-size=32", "max-num-seqs=1 block-size=32"),
+        ("max-num-seqs=1 block-size=32", "max-num-seqs=1 block-size=16"),
+        ("max-num-seqs=8 block-size=32", "max-num-seqs=8 block-size=16"),
+    }
 
 
 def test_lengths_can_be_varied_like_everything_else() -> None:

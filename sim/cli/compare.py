@@ -24,7 +24,8 @@ NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself
 def command(vary: tuple[str, ...], **flags: Any) -> int:
     """What a change would bring: every combination of what is varied, under the same requests."""
     from sim.cli import failing, outputs, terminal
-    from sim.cli.side_by_side import cases, compared, describe
+    from sim.cli.cases import cases, describe
+    from sim.cli.side_by_side import compared
 
     asked = read(flags)
     places = outputs.parse_outputs(asked.output)
