@@ -17,6 +17,7 @@ from sim.cli.main import cli
 from sim.cli.place import Place
 from sim.cli.proving import Prober, Proof, prove
 from sim.cli.variants import Prepared
+from sim.errors import NotSupported
 from sim.metrics import PointMetrics, summarise
 from sim.simulate import simulate
 from sim.variant import Demand, Variant
@@ -159,6 +160,14 @@ def test_a_knob_that_gains_nothing_hands_over_to_the_next_cause() -> None:
 def test_where_no_knob_gains_the_likeliest_cause_is_named_without_a_gain() -> None:
     found = proven({}, ["seq_slots", "decode_rate"])
     assert found == Proof("seq_slots", "--max-num-seqs 16", 40, gains=False)
+
+
+def test_a_knob_whose_times_nobody_knows_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise NotSupported("no row for such kernels")
+
+    monkeypatch.setattr(Told, "more", refuse)
+    assert proven({}, ["seq_slots", "decode_rate"]) is None
 
 
 def test_without_a_limit_nothing_is_proven() -> None:

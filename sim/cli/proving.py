@@ -7,9 +7,10 @@ from sim import compose
 from sim.capacity import Bracket, passes, search
 from sim.cause import Limit
 from sim.cli.knobs import moves
-from sim.cli.place import Place
+from sim.cli.place import Move, Place
 from sim.cli.study import Study, judge
 from sim.cli.variants import Prepared
+from sim.errors import SimctlError
 from sim.judging import Judgement
 from sim.metrics import PointMetrics
 from sim.runner import Key, Run, Runner
@@ -65,12 +66,21 @@ def prove(prober: Prober, place: Place, known: Bracket, limits: list[Limit]) -> 
     unproven: Proof | None = None
     for limit in limits[:MOST_LIMITS]:
         for move in islice(moves(place, limit), MOST_MOVES):
-            row = Prepared(move.variant, compose.deploy(move.variant))
-            after = prober.more(row, f"{place.variant.id} {move.change}", known)
-            if after > known.passing:
+            after = _moved(prober, place, known, move)
+            if after is not None and after > known.passing:
                 return Proof(limit, move.change, after, gains=True)
-            unproven = unproven or Proof(limit, move.change, after, gains=False)
+            if after is not None:
+                unproven = unproven or Proof(limit, move.change, after, gains=False)
     return unproven
+
+
+def _moved(prober: Prober, place: Place, known: Bracket, move: Move) -> int | None:
+    """The capacity after a move; None where nobody knows the times of what it makes."""
+    try:
+        row = Prepared(move.variant, compose.deploy(move.variant))
+        return prober.more(row, f"{place.variant.id} {move.change}", known)
+    except SimctlError:
+        return None
 
 
 def band(prober: Prober, row: Prepared, known: Bracket) -> tuple[int, int] | None:

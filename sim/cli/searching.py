@@ -21,7 +21,8 @@ from sim.sweep import Findings, sweep
 @contextmanager
 def kept(study: Study, places: Sequence[Output]) -> Iterator[Kept | None]:
     """The memory of a sweep that has files to write: what is done lies beside the first of them until all is."""
-    files = [place.path for place in places if place.path is not None and not place.path.is_char_device()]
+    paths = (place.path for place in places if place.path is not None)
+    files = [path for path in paths if path.is_file() or not path.exists()]  # neither pipes nor devices
     if study.flags.resume and not files:
         raise UsageError("--resume goes on from the file beside the results: name them, as -o json=results.json")
     if not files:
