@@ -1,7 +1,7 @@
 """Sweeps find the same bracket wherever they begin, give results in the order asked, and keep what is done."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from sim.judging import Judgement, batches, interval
 from sim.merging import merge
 from sim.metrics import PointMetrics, summarise
 from sim.request import End
+from sim.runner import Run
 from sim.scenario import Scenario
 from sim.simulate import simulate
 from sim.sweep import Findings, Key, Plan, Progress, Runner, sweep
@@ -245,6 +246,29 @@ def test_a_hopeless_load_is_run_once_and_every_other_with_all_seeds() -> None:
     assert alone == {users for users, seeds in points.items() if not seeds[0].met}
     assert 64 in alone
     assert all(len(seeds) % 3 == 0 for users, seeds in points.items() if users not in alone)
+
+
+class Known(Runner[float]):
+    """Does not simulate: exactly fifty users are carried."""
+
+    def _outcomes(self, runs: Sequence[Run]) -> Iterable[float]:
+        return [float(run.key.users is not None and run.key.users <= 50) for run in runs]
+
+
+def runs_of(grid: str) -> int:
+    counted: list[Progress] = []
+    plan = Plan(("vllm",), parse_users(grid), (0, 1, 2), scenarios(), refine=True)
+    runner = Known(float, report=counted.append)  # type: ignore[arg-type]
+    found = sweep(plan, runner, lambda shares: interval(tuple(shares)).judge(), hopeless=lambda shares: not any(shares))
+    verdicts = {users: interval(tuple(shares)).judge() for users, shares in found.of("vllm").items()}
+    assert judged_bracket(verdicts).passing <= 50 < (judged_bracket(verdicts).failing or 0)
+    return len(counted)
+
+
+def test_no_effort_goes_where_nothing_happens() -> None:
+    """Eleven or so loads with three seeds each, and one run for every load that is far too much."""
+    assert runs_of("1..128") <= 36
+    assert runs_of("1..1024") == runs_of("1..128") + 3
 
 
 def test_progress_counts_every_run_and_never_more_than_are_planned() -> None:
