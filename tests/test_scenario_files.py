@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sim.cli.flags import DECLARED
 from sim.cli.main import cli
 
 SCENARIO = """
@@ -64,6 +67,16 @@ def test_results_fed_back_give_the_same_results(scenario: Path, tmp_path: Path) 
     assert again.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
 
 
+def test_the_example_in_the_docs_gives_each_engine_its_options() -> None:
+    example = Path(__file__).resolve().parents[1] / "docs" / "scenario.toml"
+    found = results("sweep", str(example), "--users", "1", "--requests", "5", "--seeds", "1", "--jobs", "1")
+    options = {row["engine"]: row["options"] for row in found["variants"]}
+    assert options["vllm"]["max_num_seqs"] == 128
+    assert options["vllm"]["enable_prefix_caching"] is False
+    assert (options["ollama"]["num_parallel"], options["ollama"]["num_ctx"]) == (8, 4096)
+    assert found["scenario"]["slo"] == "ttft=500ms,tpot=40ms"
+
+
 def test_a_file_serves_one_load_as_well(scenario: Path) -> None:
     assert [point["users"] for point in results("run", str(scenario), "--users", "2")["points"]] == [2]
 
@@ -114,3 +127,25 @@ def test_a_file_that_is_not_there_is_named() -> None:
     assert done.exit_code == 3
     assert "nowhere.toml: cannot be read: No such file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+texts = st.sampled_from(
+    ["", "1", "0", "-1", "1..2", "2..1", "10s", "exp:1s", "chat", "vllm", "l4", "nan", "a=b", "'", "é"]
+)
+scalars = texts | st.booleans() | st.integers(-2, 2**70) | st.floats()
+values = scalars | st.none() | st.lists(scalars, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), scalars)
+keys = st.sampled_from([*sorted(set(DECLARED) - {"output", "resume"}), "max-num-seqs", "num_ctx", "np", "nonsense", ""])
+
+
+COMMANDS = (["sweep"], ["compare", "--vary", "block-size=16,32"], ["plan", "--users", "3"])
+
+
+@given(st.sampled_from(COMMANDS), st.dictionaries(keys, values, max_size=3))
+def test_whatever_a_file_holds_ends_in_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, command: list[str], table: Any
+) -> None:
+    path = tmp_path_factory.mktemp("scenario") / "scenario.json"
+    path.write_text(json.dumps({"gpu": "a100-40g", "engine": ["vllm"], **table}), encoding="utf-8")
+    done = simctl(*command, str(path), "--dry-run")
+    assert done.exit_code in {0, 2, 3, 4}, (table, done.stderr)
+    assert done.exit_code == 0 or done.stderr.strip()

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from sim.cli.flags import read, shared
-from sim.cli.scenario_files import ScenarioCommand, scenario_argument
+from sim.cli.scenario_command import ScenarioCommand, scenario_argument
 
 INTERRUPTED = 130
 NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself, and starts over

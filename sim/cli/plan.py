@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from sim.cli.flags import options
-from sim.cli.scenario_files import ScenarioCommand, scenario_argument
+from sim.cli.scenario_command import ScenarioCommand, scenario_argument
 
 SHARED: tuple[str, ...] = (
     "gpu",

@@ -1,13 +1,13 @@
 """A plan's candidates as the published document: offers by price, refusals with reasons, and the rule of thumb."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from reports.document import Trust
-from reports.plan_document import SCHEMA_VERSION, Load, Offer, PlanDocument, Refused, Serving, Step
-from reports.plan_tables import named
+from reports.plan_document import SCHEMA_VERSION, Load, Offer, PlanDocument, Refused, Serving
 from sim import compose
 from sim.cli.explained import most_broken
+from sim.cli.plan_rule import ladder, rule
 from sim.cli.prices import Prices, break_even_share, usd_per_million
 from sim.cli.provenance import provenance, simctl_version
 from sim.cli.results import memory
@@ -33,7 +33,7 @@ def document(
     )
     refused = [_unstarted(row, prices, labels) for row in unstarted]
     refused += [_too_low(sizing, one, prices, labels) for one in sized if one.checked is None]
-    ladder = tuple(_ladder(offers[0], sized, labels)) if offers else ()
+    steps = tuple(ladder(offers[0], sized, labels)) if offers else ()
     rows = [one.row for one in sized] + list(unstarted)
     catalogue = provenance([compose.machine(row.variant) for row in rows])
     think_s = sizing.traffic.think.mean_s
@@ -46,8 +46,8 @@ def document(
         api_usd_per_million=api_usd,
         offers=tuple(offers),
         refused=tuple(refused),
-        ladder=ladder,
-        rule=_rule(offers[0], ladder, catalogue) if offers else "",
+        ladder=steps,
+        rule=rule(offers[0], steps, catalogue) if offers else "",
         warnings=tuple(_warnings(sized)),
         provenance=catalogue,
     )
@@ -131,33 +131,6 @@ def _too_low(sizing: Sizing, one: Sized, prices: Prices, labels: Mapping[str, st
         told = f"does not carry a single user: {broken.upper() if broken else 'the SLO'} breaks"
     weights = deployment.traits.weights
     return Refused(prices.hardware(variant), labels[variant.id], weights, "too_low", told, None, one.capacity)
-
-
-# -- the rule
-
-
-def _ladder(cheapest: Offer, sized: Sequence[Sized], labels: Mapping[str, str]) -> Iterator[Step]:
-    """In the order in which engines are named, those that carry more than all before them, on the cheapest hardware."""
-    most = 0
-    for one in sized:
-        same = compose.machine(one.row.variant)[0].id == cheapest.hardware.gpu
-        if same and one.row.variant.gpus == cheapest.hardware.gpus and one.capacity > most:
-            most = one.capacity
-            yield Step(labels[one.row.variant.id], most)
-
-
-def _rule(cheapest: Offer, ladder: Sequence[Step], catalogue: Mapping[str, Any]) -> str:
-    """From how many users on the engine one begins with is no longer enough."""
-    where = named(cheapest.hardware, catalogue)
-    if len(ladder) == 1:
-        return f"On {where}, {ladder[0].label} carries {ladder[0].carries} users a copy, and no other engine more."
-    first, *others = ladder
-    installed = "" if first.label.endswith(" tuned") else " as installed"
-    parts, enough = [f"{first.label}{installed} carries {first.carries}"], first.carries
-    for step in others:
-        parts.append(f"from {enough + 1} users on take {step.label} ({step.carries})")
-        enough = step.carries
-    return f"On {where}, {'; '.join(parts)}; beyond {enough}, copies."
 
 
 def _warnings(sized: Sequence[Sized]) -> list[str]:

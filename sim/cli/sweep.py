@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim.cli.flags import read, shared
-from sim.cli.scenario_files import ScenarioCommand, scenario_argument
+from sim.cli.scenario_command import ScenarioCommand, scenario_argument
 
 if TYPE_CHECKING:
     from reports.document import Document
