@@ -7,6 +7,7 @@ from math import log
 from reports.document import Cliff, Document, Point, VariantRow
 
 WIDTH = 100
+WIDE_SHARE = 0.1  # of a capacity: wider brackets hold loads that nobody can decide
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -91,10 +92,16 @@ def _why(cliff: Cliff) -> str:
     said = f": {cliff.cause}" + (f", {cliff.reason}" if cliff.reason else "")
     moved = cliff.counterfactual
     if moved is not None:
-        before = f": {cliff.capacity_users} → " if cliff.capacity_users else " would carry "
+        before = f": {_known(cliff)} → " if cliff.capacity_users else " would carry "
         users = "user" if moved.capacity_users == 1 else "users"
         return f"{said}; {moved.change}{before}{moved.capacity_users} {users}"
     return f"{said}; {cliff.knob} gains nothing" if cliff.knob else said
+
+
+def _known(cliff: Cliff) -> str:
+    """The capacity, or what it lies between where loads are too close to call."""
+    passing, failing = cliff.capacity_users or 0, cliff.first_failing_users or 0
+    return str(passing) if failing - passing <= max(1, WIDE_SHARE * passing) else f"{passing} to {failing - 1}"
 
 
 def _people(cliff: Cliff) -> str:

@@ -171,3 +171,12 @@ def test_what_is_too_close_to_call_is_not_said_to_be_carried(last: Judgement, sa
     points = (*SAMPLE.points[:2], replace(SAMPLE.points[2], judgement=last))
     words = verdict(replace(SAMPLE, cliffs=(open_end,), points=points), SAMPLE.variants[0])
     assert said in " ".join(words.split())
+
+
+def test_the_gain_is_told_from_what_is_surely_known() -> None:
+    wide = replace(CLIFF, capacity_users=40, first_failing_users=48)
+    words = " ".join(verdict(replace(SAMPLE, cliffs=(wide,)), SAMPLE.variants[0]).split())
+    assert "--gpu h100-pcie: 40 to 47 → 120 users" in words
+    lost = replace(CLIFF, capacity_users=0, first_failing_users=1)
+    words = " ".join(verdict(replace(SAMPLE, cliffs=(lost,)), SAMPLE.variants[0]).split())
+    assert "--gpu h100-pcie would carry 120 users" in words
