@@ -61,13 +61,23 @@ def _table(document: Document, variant: str, baseline: str) -> Table:
     assert document.comparison is not None
     told = [each for each in document.comparison.differences if (each.variant, each.baseline) == (variant, baseline)]
     by_load = {(each.users, each.metric): each for each in told}
-    loads = list(dict.fromkeys(each.users for each in told if each.users is not None))
-    rows = tuple((str(users), *(_relative(by_load.get((users, metric))) for metric in METRICS)) for users in loads)
-    capacity = next((each for each in told if each.metric == "capacity_users"), None)
-    carried = (
-        _capacity(capacity) if capacity else " against ".join(_carried(document, name) for name in (variant, baseline))
+    loads = list(dict.fromkeys(each.users for each in told if each.metric != "capacity_users"))
+    rows = tuple(
+        ("all" if users is None else str(users), *(_relative(by_load.get((users, metric))) for metric in METRICS))
+        for users in loads
     )
-    return Table(wrapped(f"{variant} against {baseline}: capacity {carried}"), ("users", *METRICS.values()), rows)
+    capacity = next((each for each in told if each.metric == "capacity_users"), None)
+    title = wrapped(f"{variant} against {baseline}{_capacities(document, variant, baseline, capacity)}")
+    return Table(title, ("users", *METRICS.values()), rows)
+
+
+def _capacities(document: Document, variant: str, baseline: str, told: Difference | None) -> str:
+    """Both capacities with their difference, or as far as they are known; nothing where nobody looked for them."""
+    if told is not None:
+        return f": capacity {_capacity(told)}"
+    if not any(cliff.variant == variant for cliff in document.cliffs):
+        return ""
+    return f": capacity {_carried(document, variant)} against {_carried(document, baseline)}"
 
 
 def _carried(document: Document, variant: str) -> str:
@@ -121,7 +131,7 @@ def plain(document: Document) -> str:
     """Verdicts, who wins where, then the differences, within 100 columns."""
     assert document.comparison is not None
     blocks = [heading(document), "\n".join(verdict(document, row) for row in document.variants)]
-    blocks += ["\n".join((WINS, *wins(document.comparison)))]
+    blocks += ["\n".join((WINS, *wins(document.comparison)))] if document.comparison.winners else []
     found = tables(document)
     blocks += [aligned(table) for table in found]
     blocks += [note(document)] if found else []
@@ -132,7 +142,8 @@ def markdown(document: Document) -> str:
     """The same as a Markdown page."""
     assert document.comparison is not None
     lines = [heading(document), "", *(f"* {verdict(document, row)}" for row in document.variants)]
-    lines += ["", f"### {WINS}", "", *(f"* {line}" for line in wins(document.comparison))]
+    if document.comparison.winners:
+        lines += ["", f"### {WINS}", "", *(f"* {line}" for line in wins(document.comparison))]
     for table in tables(document):
         lines += ["", f"### {table.title}", "", _pipes(table.header), _pipes(["---:"] * len(table.header))]
         lines += [_pipes(row) for row in table.rows]

@@ -182,6 +182,25 @@ def test_lengths_can_be_varied_like_everything_else() -> None:
     assert all(each["difference"] > 0 for each in waits)
 
 
+def test_open_loops_are_compared_at_the_rate_that_is_asked() -> None:
+    words = ["--gpu", "a100-40g", *QUICK, "--load", "poisson:2", "--vary", "engine=vllm,llama_cpp"]
+    told = results(*words)["comparison"]
+    assert {each["metric"] for each in told["differences"]} == {"output_tps", "ttft_ms", "tpot_ms", "itl_ms"}
+    assert told["winners"] == []
+    text = simctl(*words, "--quiet").stdout
+    assert "llama_cpp against vllm\nusers  tok/s" in text
+    assert "\nall  " in text
+
+
+def test_a_comparison_is_rendered_again_from_its_results(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    text = simctl(
+        *VLLM, "--users", "1,2", "--vary", "max-num-seqs=1,8", "--quiet", "-o", "md", "-o", f"json={kept}"
+    ).stdout
+    again = CliRunner().invoke(cli, ["report", str(kept), "-o", "md"], prog_name="simctl")
+    assert again.stdout == text
+
+
 def test_a_combination_that_is_not_supported_is_a_row_with_the_reason() -> None:
     found = results(*VLLM, "--users", "1", "--vary", "kv-type=f16,q8_0")
     assert [row["status"] for row in found["variants"]] == ["ok", "not_supported"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,6 +155,20 @@ def test_markdown_csv_and_json_lines_hold_the_same_offers() -> None:
     assert [json.loads(line) for line in lines] == found
     assert len(simctl("--users", "8", *TWO_CARDS, "-o", "csv", "--quiet").stdout.splitlines()) == 1 + len(found)
     assert "| 1 × l4 | vllm |" in simctl("--users", "8", *TWO_CARDS, "-o", "md", "--quiet").stdout
+
+
+def test_the_page_holds_the_same_numbers_and_loads_nothing(tmp_path: Path) -> None:
+    page, results = tmp_path / "plan.html", tmp_path / "plan.json"
+    words = ["--users", "8", *TWO_CARDS, "--api-price", "1", "--quiet"]
+    assert simctl(*words, "-o", f"html={page}", "-o", f"json={results}").exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    found = json.loads(results.read_text(encoding="utf-8"))
+    for place, offer in enumerate(found["offers"]):
+        for field in ("usd_per_hour", "usd_per_million", "headroom"):
+            assert f'data-field="{field}" data-value="{json.dumps(offer[field])}" data-offer="{place}"' in text
+    assert "Who carries 8 users?" in text
+    assert found["rule"].replace("'", "&#x27;") in text
+    assert not re.findall(r'(?:src|href)="(?!data:)', text)
 
 
 def test_a_plan_fed_back_is_the_same_plan(tmp_path: Path) -> None:

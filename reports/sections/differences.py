@@ -11,13 +11,11 @@ def draw(document: Document) -> Html:
     """A list of winners and a table of differences for every pair; nothing where nothing was compared."""
     if document.comparison is None:
         return Html("")
-    wins = element(
-        "ul", joined(*(element("li", _one_line(line)) for line in comparison_tables.wins(document.comparison)))
-    )
+    lines = [element("li", _one_line(line)) for line in comparison_tables.wins(document.comparison)]
+    wins = [element("h3", comparison_tables.WINS), element("ul", joined(*lines))] if lines else []
     tables = [_folded(table) for table in comparison_tables.tables(document)]
     lead = _one_line(comparison_tables.note(document))
-    heading = element("h3", comparison_tables.WINS)
-    return section("differences", "Differences", lead, heading, wins, *tables)
+    return section("differences", "Differences", lead, *wins, *tables)
 
 
 def _folded(table: Table) -> Html:

@@ -8,7 +8,8 @@ from sim.cli.study import judge
 from sim.metrics import PointMetrics
 from sim.paired import Gap, crossing, gap
 
-Points = Mapping[int, Sequence[PointMetrics]]  # by users, a measurement for each seed
+# By users, a measurement for each seed; None where requests arrive by themselves.
+Points = Mapping[int | None, Sequence[PointMetrics]]
 
 
 def _throughput(point: PointMetrics) -> float | None:
@@ -40,7 +41,7 @@ def differences(variant: str, points: Points, baseline: str, base: Points, seeds
     carried = [crossing(_attainments(points, seed)) for seed in range(seeds)]
     before = [crossing(_attainments(base, seed)) for seed in range(seeds)]
     yield from _difference(variant, baseline, "capacity_users", None, carried, before)
-    for users in sorted(points.keys() & base.keys()):
+    for users in sorted(points.keys() & base.keys(), key=lambda users: users or 0):
         for metric, figure in FIGURES.items():
             values, others = ([figure(point) for point in each[users]] for each in (points, base))
             common = min(len(values), len(others))
@@ -48,7 +49,7 @@ def differences(variant: str, points: Points, baseline: str, base: Points, seeds
 
 
 def _attainments(points: Points, seed: int) -> dict[int, float]:
-    return {users: seeds[seed].attainment or 0.0 for users, seeds in points.items() if seed < len(seeds)}
+    return {users: seeds[seed].attainment or 0.0 for users, seeds in points.items() if users and seed < len(seeds)}
 
 
 def _difference(
@@ -84,7 +85,8 @@ def _difference(
 
 def winners(points: Mapping[str, Points]) -> list[Stretch]:
     """The best of those that carry a load, from the smallest load that all were run at to the largest."""
-    loads = sorted(set.intersection(*(set(each) for each in points.values()))) if points else []
+    common = set.intersection(*(set(each) for each in points.values())) if points else set()
+    loads = sorted(users for users in common if users is not None)
     if not loads:
         return []
     carried, tested = {name: _carried(each) for name, each in points.items()}, max(loads)
@@ -106,7 +108,7 @@ def _ended(stretches: list[Stretch], last: int) -> list[Stretch]:
 
 
 def _carried(points: Points) -> int:
-    return judged_bracket({users: judge(list(seeds)) for users, seeds in points.items()}).passing
+    return judged_bracket({users: judge(list(seeds)) for users, seeds in points.items() if users}).passing
 
 
 def _best(points: Mapping[str, Points], users: int) -> tuple[str, ...]:

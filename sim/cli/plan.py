@@ -49,7 +49,7 @@ PAUSE = {"default": None, "help": "Pause between messages: 10s, exp:10s; with --
 @options(SHARED, gpu=CARDS, gpus=TOGETHER, weights=FORMATS, users=MANY, think=PAUSE)
 def command(**given: Any) -> int:
     """Which hardware carries the users, cheapest first, with what a million tokens cost."""
-    from reports import plan_document, plan_tables
+    from reports import plan_document, plan_page, plan_tables
     from sim.cli import renderings, terminal
     from sim.cli.planning import plan, read
 
@@ -59,6 +59,7 @@ def command(**given: Any) -> int:
         "jsonl": plan_tables.json_lines,
         "csv": plan_tables.comma_separated,
         "md": plan_tables.markdown,
+        "html": plan_page.page,
     }
     places = renderings.parse_outputs(given["output"], formats)
     asked = read(given)

@@ -45,7 +45,10 @@ def _explained(explainer: Explainer) -> Any:
 
 
 def _comparison(chosen: Sequence[Case], found: dict[str, Findings[PointMetrics]]) -> Comparison:
-    points = {name: findings.of(name) for name, findings in found.items()}
+    points = {
+        name: {key.users: seeds for key, seeds in findings.points.items() if key.variant == name}
+        for name, findings in found.items()
+    }
     told: list[Difference] = []
     for name, baseline in _pairs(chosen):
         if name in points and baseline in points:
