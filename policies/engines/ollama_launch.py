@@ -1,7 +1,7 @@
 """One start of Ollama, decided step by step: settings, slots, where the layers go, and what the user is told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from policies.caches.slots import split_context
@@ -29,6 +29,7 @@ from policies.engines.ollama_defaults import (
     number,
     release_of,
 )
+from policies.engines.ollama_estimate import LAST_BY_SUMS, reserve_bytes
 from policies.engines.ollama_options import KV_BYTES, MODELLED_TO, UPSTREAM_KV_BYTES, kv_type, read_options
 from sim.engine import MemoryPlan
 from sim.errors import UsageError
@@ -49,6 +50,7 @@ class Slots:
     count: int
     batch: int
     demand: Demand
+    reckoned: Demand  # what decides where the layers go
     fits: bool  # all of it on the GPUs
 
 
@@ -144,7 +146,18 @@ class Launch:
         scratch = scratch_bytes(self.model, rows, span, self.flash_attention)
         scratch += VISION_BYTES * self.model.vision_parameters
         wanted = demand(self.model, self.weight_bits, self.kv_bytes, self._cells(count, lane, batch), scratch)
-        return Slots(count, batch, wanted, split(wanted, self.rooms).on_gpu > self.model.layers)
+        reckoned = self._reckoned(wanted, count * lane, min(batch, self.num_ctx))
+        return Slots(count, batch, wanted, reckoned, split(reckoned, self.rooms).on_gpu > self.model.layers)
+
+    def _reckoned(self, wanted: Demand, cells: int, batch: int) -> Demand:
+        """The demand as this release takes it to be when it places the layers."""
+        measured = self.own_engine and number(self.version) > LAST_BY_SUMS
+        if self.era == LLAMA_SERVER or measured:
+            return wanted
+        layer_bytes, kv_bytes = wanted.layer_bytes + wanted.cell_bytes, wanted.layers * wanted.cell_bytes
+        reserve = reserve_bytes(self.model, cells, kv_bytes, batch, layer_bytes)
+        reserve += VISION_BYTES * self.model.vision_parameters
+        return replace(wanted, scratch_bytes=reserve)
 
     def _cells(self, count: int, lane: int, batch: int) -> Cells:
         """What is reserved for so many slots; of the runners, only Ollama's own engine bounds it by windows."""
@@ -176,7 +189,7 @@ class Launch:
             rooms = tuple(usable_bytes(gpu, 0) for gpu in self.gpus)
             chosen = forced_split(wanted, rooms, self.asked["num_gpu"])
         else:
-            chosen = split(wanted, self.rooms)
+            chosen = split(self.slots.reckoned, self.rooms)
         return plan(wanted, chosen, self.slots.count, self.lane(self.slots.count), host, self.gpus)
 
     def _spill_advice(self) -> str:
@@ -195,7 +208,7 @@ class Launch:
             shorter //= 2
         if shorter >= SHORTEST_ADVISED:
             return f"{fact}; --num-parallel 1 --num-ctx {shorter} fits"
-        missing = self._with_slots(1).demand.whole_bytes - max(self.rooms)
+        missing = self._with_slots(1).reckoned.whole_bytes - max(self.rooms)
         return f"{fact}; one slot needs {missing / GIB:.1f} GiB more video memory: a smaller --weights format may fit"
 
     def _fits_with_context(self, num_ctx: int) -> bool:
