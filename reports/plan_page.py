@@ -58,7 +58,7 @@ def _offers(document: PlanDocument) -> Html:
         return section("offers", "Nothing carries it", "", element("p", "Why not stands below."))
     rule = element("p", document.rule, class_="headline") if document.rule else Html("")
     titles = ["$/h", "cards", "engine", "weights", "carries", "free", "in SLO", "TTFT p99", "TPOT p50", "$/Mtok"]
-    titles += ["$/Mtok under the load", "pays from", "step times"]
+    titles += ["at the load", "pays", "step times"]
     head = element("tr", *(element("th", title, scope="col") for title in titles))
     rows = [_row(place, offer) for place, offer in enumerate(document.offers)]
     table = element("table", element("thead", head), element("tbody", joined(*rows)))
@@ -84,7 +84,7 @@ def _row(place: int, offer: Offer) -> Html:
         cell(duration(offer.tpot_p50_ms), "tpot_p50_ms", offer.tpot_p50_ms),
         cell(number(offer.usd_per_million, 2), "usd_per_million", offer.usd_per_million),
         cell(number(offer.usd_per_million_at_load, 2), "usd_per_million_at_load", offer.usd_per_million_at_load),
-        cell(share(offer.break_even_share), "break_even_share", offer.break_even_share),
+        cell(plan_tables.busy(offer.break_even_share), "break_even_share", offer.break_even_share),
         element("td", offer.trust),
     )
 

@@ -54,10 +54,10 @@ def _offer(offer: Offer, *, api: bool) -> tuple[str, ...]:
         duration(offer.tpot_p50_ms),
         number(offer.usd_per_million, 2),
     )
-    return (*cells, _busy(offer.break_even_share)) if api else cells
+    return (*cells, busy(offer.break_even_share)) if api else cells
 
 
-def _busy(part: float | None) -> str:
+def busy(part: float | None) -> str:
     """How much of the time the load must last for the cards to cost no more than the API."""
     if part is None:
         return "-"
@@ -87,7 +87,7 @@ def _reason(each: Refused) -> str:
 
 def notes(document: PlanDocument) -> list[str]:
     """What the columns mean, and where the prices are from."""
-    columns = "carries: all copies together; free: what the load leaves of that; "
+    columns = "carries: all copies together; free: what the load leaves of that (20% for busy minutes); "
     told = [f"{columns}$/Mtok: a million output tokens with every copy at its capacity"]
     if document.api_usd_per_million is not None:
         told.append(
@@ -96,7 +96,9 @@ def notes(document: PlanDocument) -> list[str]:
         )
     by_trust: dict[str, dict[str, None]] = {}
     for offer in document.offers:
-        by_trust.setdefault(offer.trust, {})[f"{offer.serving.engine} on {offer.hardware.gpu}"] = None
+        by_trust.setdefault(offer.trust, {})[
+            f"{offer.serving.label.removesuffix(' tuned')} on {offer.hardware.gpu}"
+        ] = None
     told += [f"step times {trust}: {', '.join(where)}" for trust, where in by_trust.items()]
     cards = {offer.hardware.gpu: offer.hardware for offer in document.offers}
     prices = [f"{gpu} {card.usd_per_card_hour} ({card.price_date or 'undated'})" for gpu, card in cards.items()]

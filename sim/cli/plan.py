@@ -33,9 +33,14 @@ SHARED += (
     "quiet",
     "dry_run",
 )
-CARDS = {"required": False, "multiple": True, "help": "A card to consider; repeatable. Common ones if left out."}
+CARDS = {
+    "required": False,
+    "multiple": True,
+    "help": "A card to consider; repeatable. Common ones if left out: --dry-run lists them.",
+}
 TOGETHER = {"default": None, "help": "Cards that share one copy; as few as hold the model if left out."}
 FORMATS = {"multiple": True, "help": "A weight format to consider; repeatable. Each engine's usual one if left out."}
+KINDS = {"help": "table, json, jsonl, csv, md, html."}
 MANY = {"default": None, "help": "How many are to be carried at once."}
 PAUSE = {"default": None, "help": "Pause between messages: 10s, exp:10s; with --people 20s if left out."}
 
@@ -46,7 +51,7 @@ PAUSE = {"default": None, "help": "Pause between messages: 10s, exp:10s; with --
 @click.option("--max-replicas", type=click.IntRange(1, 1024), default=8, help="Copies at most; 8 if left out.")
 @click.option("--price", multiple=True, metavar="GPU=USD", help="Dollars an hour of one card, as l4=0.70; repeatable.")
 @click.option("--api-price", metavar="USD", help="Dollars a million output tokens elsewhere, to compare with.")
-@options(SHARED, gpu=CARDS, gpus=TOGETHER, weights=FORMATS, users=MANY, think=PAUSE)
+@options(SHARED, gpu=CARDS, gpus=TOGETHER, weights=FORMATS, users=MANY, think=PAUSE, output=KINDS)
 def command(**given: Any) -> int:
     """Which hardware carries the users, cheapest first, with what a million tokens cost."""
     from reports import plan_document, plan_page, plan_tables
