@@ -7,7 +7,7 @@ from math import log
 from reports.document import Cliff, Document, Point, VariantRow
 
 WIDTH = 100
-WIDE_SHARE = 0.1  # of a capacity: wider brackets hold loads that nobody can decide
+WIDE_SHARE = 0.15  # of a capacity: wider brackets hold loads that nobody can decide
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
