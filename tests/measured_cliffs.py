@@ -1,0 +1,183 @@
+"""The page of measured cliffs beside predicted ones: printed, or written with --write."""
+
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests import cliff_load_test, cliff_published, cliff_readings, cliff_recorded, cliff_slots
+from tests.cliff_readings import READINGS, Cliff
+from tests.cliff_sources import BEYOND, SERIES
+
+PAGE = Path(__file__).parents[1] / "docs" / "measured-cliffs.md"
+
+
+def cliffs() -> list[Cliff]:
+    """Every cliff of the sources named on the page that has levels on both sides of it."""
+    return [
+        *map(cliff_slots.cliff, cliff_slots.MODELS),
+        *map(cliff_published.cliff, SERIES),
+        *cliff_recorded.cliffs(),
+        cliff_load_test.cliff(),
+    ]
+
+
+def beyond() -> list[Cliff]:
+    """What was measured beyond saturation alone."""
+    return list(map(cliff_published.cliff, BEYOND))
+
+
+def median_error_percent(found: Sequence[Cliff]) -> float:
+    """Of the positions."""
+    return statistics.median(abs(one.error_percent) for one in found)
+
+
+def page(found: Sequence[Cliff], more: Sequence[Cliff]) -> str:
+    """The whole page."""
+    by_reading = {name: [one for one in found if one.reading == name] for name in READINGS}
+    seen_none, ours = cliff_slots.measured(cliff_slots.NONE_SEEN), cliff_slots.pairs(cliff_slots.NONE_SEEN)
+    rates = {count: one.tok_s for count, one in ours.items()}
+    return TEXT.format(
+        count=len(found),
+        median=median_error_percent(found),
+        within=sum(abs(one.error_percent) <= 15 for one in found),
+        agree=sum(one.agrees for one in found),
+        rows="\n".join(map(_row, found)),
+        readings="\n".join(f"* **{name}**: {words}." for name, words in READINGS.items()),
+        medians="\n".join(
+            f"| {name} | {len(each)} | {median_error_percent(each):.1f}% |" for name, each in by_reading.items() if each
+        ),
+        beyond="\n".join(map(_row, more)),
+        plateaus="\n".join(_plateau_row(number) for number, one in enumerate(SERIES) if one.waits),
+        most=max(seen_none),
+        falls=cliff_readings.slots(rates)[1],
+    )
+
+
+def _row(one: Cliff) -> str:
+    causes = f"{one.seen}" if one.agrees else f"**{one.seen} · {one.named or 'none'}**"
+    speed = "" if one.rate_error_percent is None else f"{one.rate_error_percent:+.0f}%"
+    positions = f"{_position(one.measured)} | {_position(one.predicted)} | {one.error_percent:+.0f}%"
+    return f"| {one.server} | {one.reading} | {positions} | {causes} | {one.shown} | {speed} |"
+
+
+def _position(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) or value >= 100 else f"{value:.1f}"
+
+
+def _plateau_row(number: int) -> str:
+    series = SERIES[number]
+    measured, predicted = map(cliff_readings.plateau, cliff_published.rates(cliff_published.levels(series)))
+    error = 100 * (predicted / measured - 1)
+    return f"| {series.server} | {_position(measured)} | {_position(predicted)} | {error:+.0f}% |"
+
+
+TEXT = """# Cliffs that were measured, and where the simulator puts them
+
+{count} servers that others, or recordings of this project, drove into saturation: where each saturates, measured and
+predicted, and what stops it. **Median error of the position: {median:.1f}%**; {within} of {count} are within 15%. **The
+cause is right in {agree} of {count}.** `tests/test_measured_cliffs.py` holds the simulator to this page;
+`python -m tests.measured_cliffs --write` makes it.
+
+| server | reading | measured | predicted | error | cause | what the source's figures show | tok/s error |
+|--|--|--|--|--|--|--|--|
+{rows}
+
+Cause: one word where both agree; in bold seen · named where they do not. The last column is how far the predicted
+output rate is off at the highest load (slots: on the last number that ran well): a place may be right where a speed
+is not.
+
+## How a position is read
+
+In the same way from measured and from predicted figures, at the measured loads alone:
+
+{readings}
+
+Which reading a server gets follows from its measured figures alone. Numbers of slots: *slots*. Arrivals at given
+instants: *wait*. Requests that fail: *failing*. Published levels of which the source shows that requests wait to be
+let in, by its log or by a TTFT of minutes: *carried*, for there the number inside is what has an upper bound, and a
+rate that grows a little from drain to drain has none. All others: *plateau* where the last level is less than 5%
+faster than the one before, else *half*.
+
+| reading | servers | median error |
+|--|--|--|
+{medians}
+
+The cause is read one level beyond the position, with *carried* at the highest load. Predicted: `sim.cause`, of what
+requests wait for (a place, memory, the front door), if that is 5% of their time at least; if they do not wait, of what
+their time is owed to. Seen: running as many as there are places is `seq_slots`; a log line of a full pool with requests
+waiting is `kv_blocks`, unless the source itself shows that a larger pool gains nothing; prompt tokens at the rate of a
+lone prompt are `prefill_budget`; a burst of two slowed by slots that stay empty is `spill`; with nobody waiting and
+short prompts it is `decode_rate`.
+
+## What goes in
+
+* **The profile that is shipped** prices the steps of all published servers, and nothing is adjusted for any of them.
+  None of these sources is in its fit but paiml's (RTX 4060 Laptop), whose speeds it has seen.
+* **The recorded servers** run on their step tables, as on the page of recorded loops: llama-server's from a benchmark
+  that has seen none of the loops, vLLM's from the log of the same run.
+* **The load test** (github.com/liao4s/BurstGPT_test, October 2024) does not name its card, and its server spends most
+  of a step outside it: 44 ms for 137 answers of a 1B model. Its steps are therefore priced by its own log at the lowest
+  rate, where at most 150 requests ran; what happens at up to five times that rate is predicted from it.
+* **Engines** run in the version and with the options that the source states. Blank are: Ollama's version, context and
+  flash attention on the RTX 4060 Ti (0.6.7, 4,096 tokens and on, as on the page of two stories); the prompts of the
+  3090 (64 tokens); the default numbers of places. vLLM before 0.8 is simulated as 0.8.
+* **Beside their tables the sources state**: wentao 320 and 300 prompts of exactly the stated lengths and 88% of the
+  memory; paiml one prompt of 102 or 311 tokens that is sent again and again, which the prefix cache then holds (its
+  vLLM is as fast with either), and answers of 16 to 256 tokens.
+
+## Where it is wrong
+
+* **gemma-3-12b and gemma-3-4b** fall earlier than predicted: 12b at 6 slots, where the plan here still has room for
+  12. Its sliding windows are thought to bound most layers' cells, which that Ollama seems not to have counted on. For
+  4b no fall is predicted among the measured numbers, so that the position is a lower bound and no cause is named.
+* **qwen3-14b** runs well on 10 slots here and on 8 there. **qwen3-1.7b** is not in the table: no fall was seen up to
+  {most} slots, one is predicted at {falls}.
+* **vLLM on the 4060 Laptop** stops growing at 64 users; here it goes on, more slowly. With 311 tokens it went on
+  growing in the measurement too, and faster: the two runs contradict each other by 7% at 64 users.
+* **The 3090** is too fast here under load. vLLM of August 2024 spent far more time between steps than the releases
+  that are modelled.
+* **Two GPUs** of dennislee's are 50-115% too fast here, and eight H100 by 26-75%; where they saturate is a matter of
+  memory and places, and hardly depends on it.
+* **Two limits at once**: 256 requests of 1,024/1,024 fill the places of the 12 GiB pool and, while they grow, the pool
+  itself. The log line at 500 says KV 99.8%, and the simulation passes through the same state (239 running, pool full).
+  The cause is taken from the source's test 3: with 2.6 times the memory the same burst gains 1%. By the log line alone
+  it would count as wrong.
+* Slots are whole numbers on the measured grid. An error of 0% says that both fall between the same two numbers.
+
+## Readings not taken
+
+The 95% plateau of the servers whose place is read as *carried*. Two of them are far off: the measured rate of the small
+pool peaks at 50 and lies 9% lower from 75 on, the predicted one creeps up by 7% to the burst of 1,000, which drains
+longer; and three levels leave much room between 50 and 100.
+
+| server | measured | predicted | error |
+|--|--|--|--|
+{plateaus}
+
+## Not counted
+
+Measured only where they were saturated already, so that no cliff can be seen; read as *carried* all the same. Three of
+the four of one source are one level each.
+
+| server | reading | measured | predicted | error | cause | what the source's figures show | tok/s error |
+|--|--|--|--|--|--|--|--|
+{beyond}
+
+Of the recordings, np4_nocb and seqs64_kv2048tok have two levels each, both saturated; their step-by-step agreement is
+on the page of recorded loops.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the page or write it."""
+    text = page(cliffs(), beyond())
+    if "--write" in arguments:
+        PAGE.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
