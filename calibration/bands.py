@@ -4,7 +4,7 @@ Every measurement is predicted by fits that lack it alone, its card, its model, 
 it decides the label: so a band holds for the label whatever was left out.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -89,12 +89,15 @@ def bands(found: Sequence[Miss]) -> dict[str, dict[str, tuple[float, float]]]:
 
 
 def band(found: Sequence[Miss]) -> tuple[float, float]:
+    """The quantiles of measured over predicted, of steps."""
+    return factors([miss.observation.point.source_id for miss in found], [miss.error for miss in found])
+
+
+def factors(sources: Sequence[str], errors: Sequence[float]) -> tuple[float, float]:
     """The quantiles of measured over predicted; every source counts like the root of its rows."""
-    ratios = np.array([-miss.error for miss in found])
-    sources = [miss.observation.point.source_id for miss in found]
-    counts = {source: sources.count(source) for source in set(sources)}
+    counts = Counter(sources)
     weights = np.array([counts[source] ** -0.5 for source in sources])
-    low, high = weighted_quantiles(ratios, weights, (LOW, HIGH))
+    low, high = weighted_quantiles(-np.array(errors), weights, (LOW, HIGH))
     return float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
 
 
@@ -102,6 +105,22 @@ def weighted_quantiles(values: Any, weights: Any, at: Sequence[float]) -> Any:
     order = np.argsort(values)
     share = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
     return np.interp(at, share, values[order])
+
+
+METRICS = {"output_tps": "throughput", "ttft_ms": "ttft", "tpot_ms": "tpot", "e2e_ms": "e2e"}
+
+
+def of_servers(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The same by label and metric, from predictions of whole servers that the fits behind them had not seen."""
+    errors: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    for row in rows:
+        for metric, figures in row["metrics"].items():
+            if metric in METRICS and figures["error"] > -1:
+                errors[row["trust"], METRICS[metric]].append((row["source_id"], float(np.log1p(figures["error"]))))
+    result: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for (label, metric), found in sorted(errors.items()):
+        result[label][metric] = factors([source for source, _ in found], [error for _, error in found])
+    return dict(result)
 
 
 def widest(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from math import ceil
 
+import numpy as np
+
 from calibration import catalog
 from calibration.points import Point
 from calibration.terms import Work
 
 PROMPT_BUDGET = {"vllm": 8192, "llama.cpp": 512}  # prompt tokens of one pass, by default
 UBATCH_NAMES = ("n-ubatch", "ubatch", "ubatch-size", "ub")
+MOST_STEP_ROWS = 64  # answers come by so many at once; what has more rows is a prompt
+SPAN = 256  # llama.cpp goes over cells by so many
 USUAL_SLOTS = 256  # of vLLM, where they are not stated
 
 Passes = tuple[tuple[float, Work], ...]  # how often, and what each did
@@ -23,12 +27,24 @@ def decode(rows: float, context: float) -> Work:
     return Work(rows, 0.0, rows, rows * context, 0.0)
 
 
-def prompts(count: float, length: float, budget: float, depth: float = 0.0) -> Passes:
+def prompts(point: Point, kernels: str, count: float, length: float, depth: float = 0.0) -> Passes:
     """The passes over so many prompts behind so much context, filled up to the budget."""
     total = count * length
-    number = ceil(total / budget)
-    cells = count * length * (depth + (length + 1) / 2)
+    number = ceil(total / budget(point, kernels))
+    cells = count * (spanned(length, depth, budget(point, kernels)) if kernels == "llama.cpp" else seen(length, depth))
     return ((number, Work(0.0, total / number, count / number, 0.0, cells / number)),)
+
+
+def seen(length: float, depth: float) -> float:
+    """Cells that the rows of a prompt attend to: each its own past."""
+    return length * (depth + (length + 1) / 2)
+
+
+def spanned(length: float, depth: float, per_pass: float) -> float:
+    """Cells that the rows of a prompt go over where each goes over all that are filled by the end of its pass."""
+    ends = [min(length, start + per_pass) for start in np.arange(0, length, per_pass)]
+    rows = np.diff([0.0, *ends])
+    return float(sum(rows * np.ceil((depth + np.array(ends)) / SPAN) * SPAN))
 
 
 def need(value: float | None, name: str) -> float:
@@ -50,7 +66,7 @@ def prefill(point: Point, kernels: str, _room: float) -> tuple[float, Passes]:
     """The passes over N prompt tokens."""
     seconds = need(point.ttft_ms_mean or point.ttft_ms_p50, "ttft_ms_mean") / 1e3
     length = point.prompt_tokens or point.load_value
-    return seconds, prompts(point.load_value / length, length, budget(point, kernels), point.depth_tokens or 0.0)
+    return seconds, prompts(point, kernels, point.load_value / length, length, point.depth_tokens or 0.0)
 
 
 def budget(point: Point, kernels: str) -> float:
@@ -66,6 +82,8 @@ def microbatch(point: Point, _kernels: str, _room: float) -> tuple[float, Passes
     """One prompt in physical batches of N rows: the products of a step of N sequences."""
     rate = need(point.output_tps, "output_tps")
     rows = point.load_value
+    if rows > MOST_STEP_ROWS:
+        return rows / rate, ((1.0, Work(0.0, rows, 1.0, 0.0, seen(rows, 0.0))),)
     return rows / rate, ((1.0, Work(rows, 0.0, 1.0, rows, 0.0)),)
 
 
@@ -86,10 +104,10 @@ def offline(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
         raise Unusable("the KV pool is full: waves, not one batch")
     seconds = point.e2e_ms_mean / 1e3 if point.e2e_ms_mean and point.load == "offline" else None
     if output <= 1:
-        return need(point.ttft_ms_mean, "ttft_ms_mean") / 1e3, prompts(count, prompt, budget(point, kernels))
+        return need(point.ttft_ms_mean, "ttft_ms_mean") / 1e3, prompts(point, kernels, count, prompt)
     seconds = seconds or count * output / need(point.output_tps, "output_tps")
     steps = decode(count, prompt + output / 2)
-    return seconds, (*prompts(count, prompt, budget(point, kernels)), (output - 1, steps))
+    return seconds, (*prompts(point, kernels, count, prompt), (output - 1, steps))
 
 
 def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
@@ -104,7 +122,7 @@ def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
         raise Unusable("more streams than run at once")
     seconds = need(point.tpot_ms_mean or point.itl_ms_mean, "tpot_ms_mean") / 1e3
     share = (streams - 1) / output
-    beside = prompts(1.0, prompt, budget(point, kernels))
+    beside = prompts(point, kernels, 1.0, prompt)
     step = ((1.0, decode(streams, prompt + output / 2)),)
     return seconds, (*step, *((share * times, work) for times, work in beside))
 

@@ -25,7 +25,7 @@ LEAST = 1e-3  # smaller corrections are left out
 
 def staircases(observations: Sequence[Observation], errors: Sequence[float]) -> dict[str, dict[float, float]]:
     """Curves of measured over predicted time, by scope and rows; `errors` are logarithms of predicted over measured."""
-    chosen = [(one, -error) for one, error in zip(observations, errors, strict=True) if one.point.load in STEPS]
+    chosen = [(one, -error) for one, error in zip(observations, errors, strict=True) if is_step(one)]
     columns: dict[tuple[str, float], int] = {}
     rows = [{columns.setdefault(key, len(columns)): share for key, share in parts(one)} for one, _ in chosen]
     if not rows:
@@ -35,6 +35,11 @@ def staircases(observations: Sequence[Observation], errors: Sequence[float]) -> 
     matrix = csr_array((values, tuple(np.array(places).T)), (len(rows), len(columns)))
     found = ridge(matrix, np.array([missed for _, missed in chosen]), np.array([spread(scope) for scope, _ in columns]))
     return curves(dict(zip(columns, found.tolist(), strict=True)))
+
+
+def is_step(one: Observation) -> bool:
+    """Whether the time is that of decode rows, which have stairs."""
+    return one.point.load in STEPS and bool(one.passes[0][1].decodes)
 
 
 def parts(one: Observation) -> list[tuple[tuple[str, float], float]]:
@@ -82,7 +87,7 @@ def corrections(observations: Sequence[Observation], stairs: Mapping[str, Mappin
     return np.array(
         [
             sum(share * log(stairs.get(scope, {}).get(node, 1.0)) for (scope, node), share in parts(one))
-            if one.point.load in STEPS
+            if is_step(one)
             else 0.0
             for one in observations
         ]

@@ -21,6 +21,13 @@ CHECKS = ("row", "source", "gpu", "model")
 @click.option("--version", "engine_version", metavar="V", help="For files that do not say: which release.")
 @click.option("--check", multiple=True, type=click.Choice(CHECKS), help="Bands from fits without ...; repeatable.")
 @click.option(
+    "--bands-from",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Bands of whole servers, from `simctl validate --hold-out ... -o json=FILE`; repeatable.",
+)
+@click.option(
     "--resamples", type=click.IntRange(0, 1000), default=20, help="Draws of sources, for each figure's spread."
 )
 @click.option("--quiet", is_flag=True, help="No progress and no warnings on stderr.")

@@ -1,6 +1,7 @@
 """What `simctl calibrate` does: read, fit, check against what the fit had not seen, write, tell."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import click
 import numpy as np
 
 from calibration import profile_file, sources
-from calibration.bands import Miss, bands, misses
+from calibration.bands import Miss, bands, misses, of_servers
 from calibration.fit import Fit, fitted
 from calibration.points import Point, Reading
 from calibration.reading import read
@@ -50,7 +51,10 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     spread = bootstrap(fit.observations, flags["resamples"]) if flags["resamples"] else {}
     about = "Fitted by least squares on logarithms of times; bands from predictions of what fits had not seen."
     inputs = [*origin(fit, flags["alone"]), *(digest(path, len(r.points)) for path, r in readings.items())]
-    profile_file.write(output, profile_file.document(fit, about, bands(checked), spread, checked, inputs))
+    factors = bands(checked)
+    for label, wider in of_servers(held_out_rows(flags["bands_from"])).items():
+        factors[label] = factors.get(label, {}) | wider
+    profile_file.write(output, profile_file.document(fit, about, factors, spread, checked, inputs))
     click.echo(account(fit, checked), nl=False)
     click.echo(f"wrote {output}: use it with --profile {output}")
 
@@ -70,6 +74,18 @@ def origin(fit: Fit, alone: bool) -> list[dict[str, Any]]:
 
 def digest(path: Path, points: int) -> dict[str, Any]:
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "points": points}
+
+
+def held_out_rows(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Predictions of servers that their fits had not seen, from results of `simctl validate`."""
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["rows"]
+            rows += [row for row in found if row["held_out"] is not None]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BadScenario(f"{path}: not a result of simctl validate -o json: {error!r}") from None
+    return rows
 
 
 def tell_readings(readings: Mapping[Path, Reading], say: Say) -> None:

@@ -149,8 +149,8 @@ def profiles() -> list[Table]:
             (label, *(f"{low:.2f} to {high:.2f}" for low, high in (of["step"], of["ttft"])))
             for label, of in profile.bands.items()
         ]
-        header = ("four of five measurements lie at", "of a step's time", "of the time to the first token")
-        tables.append(Table("", header, tuple(bands)))
+        columns = ("four of five measurements lie at", "of a step's time", "of the time to the first token")
+        tables.append(Table("", columns, tuple(bands)))
     return [table for table in tables if table.rows] + [Table("datasheet: no fit, no bands", ("",), ())]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-HOLD_OUT = ("none", "source", "laboratory", "gpu", "model")
+HOLD_OUT = ("none", "row", "source", "laboratory", "gpu", "model")
 POINTS_HELP = "Measurements: a points table, or any format that is read; the committed ones if left out."
 
 

@@ -12,7 +12,9 @@ from sim.cli.measured.case import Case
 Refit = Callable[[Sequence[Point]], Profile]
 Report = Callable[[int, int], None]
 
+PARTS = 5  # of the measurements, where some of every laboratory are held out
 LEFT_OUT: dict[str, Callable[[Case], str]] = {
+    "row": lambda case: f"in {case.row % PARTS + 1} of {PARTS}",
     "source": lambda case: case.point.source_id,
     "laboratory": lambda case: laboratory(case.point.source_id),
     "gpu": lambda case: case.server.variant.gpu,
