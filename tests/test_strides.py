@@ -119,6 +119,14 @@ def test_ends_that_are_skipped_to_are_those_waited_for(
         assert_same(skipping, play())
 
 
+@pytest.mark.parametrize("policy", ["fcfs", "orca", "sarathi", "vllm_v1", "vllm_v1, async", "llama_slots"])
+def test_a_replica_alone_in_its_time_needs_no_event_to_end_a_stride(policy: str) -> None:
+    users = [[Ask(0, 3, 5)] * 4, [Ask(0, 2, 9)] * 3]
+    with patch.object(Clock, "call_in", side_effect=AssertionError("an event was planned")):
+        outcome = run(lambda: POLICIES[policy](2 * LONGEST), users=users)
+    assert len(outcome.requests["id"]) == 7
+
+
 # -- ties made by hand, because random search seldom meets them
 
 
