@@ -14,6 +14,7 @@ from sim.engine import Deployment
 from sim.errors import NotSupported
 
 HOST_ACTIVATION_BYTES = 4  # across PCIe, to layers on the host
+PASSES_KEPT = 1 << 16  # times of passes remembered
 OFFLOAD_ROWS = 32  # llama.cpp's GGML_OP_OFFLOAD_MIN_BATCH: so many rows make sending the weights worth its while
 
 
@@ -58,6 +59,7 @@ class Physics:
         self._overlaps = deployment.traits.overlaps_host
         self._pcie_bytes_s = gpu.pcie_gbs * GIGA
         self._passes: dict[tuple[int, int], int] = {}
+        self._mixed: dict[tuple[int, int, int], float] = {}
         self._steps: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     # -- coefficients
@@ -160,6 +162,15 @@ class Physics:
             known = self._passes[rows, outputs] = ps(self._pass_s(rows, 0, outputs) * step)
         return known
 
+    def _mixed_s(self, decodes: int, prompt: int, outputs: int) -> float:
+        """A pass that carries prompts, without its cells and without their attention; llama.cpp's are often alike."""
+        known = self._mixed.get((decodes, prompt, outputs))
+        if known is None:
+            if len(self._mixed) >= PASSES_KEPT:
+                self._mixed.clear()
+            known = self._mixed[decodes, prompt, outputs] = self._pass_s(decodes, prompt, outputs)
+        return known
+
     def _host_ps(self, outputs: int) -> int:
         return self._host_step_ps + self._host_row_ps * outputs
 
@@ -168,55 +179,66 @@ class Physics:
 
         A prompt's share is what its pass takes longer than its decodes alone.
         """
-        decode, growth, prompt, outputs, steps = 0, 0, 0, 0, FOREVER
+        decode = growth = prompt = outputs = 0
+        steps = FOREVER
         for one in batch.passes:
             outputs += one.outputs
             alone = 0
             if one.decodes:
-                rows = one.decodes if one.prefill_tokens else max(one.decodes, one.padded)
-                alone = self._decodes_ps(rows, one.decodes)
-                cells, more, alike = self._cells_ps(one)
+                alone, cells, more, alike = self._decoding_ps(one)
                 decode += alone + cells
                 growth += more
-                steps = min(steps, alike)
+                if alike < steps:
+                    steps = alike
             if one.prefill_tokens:
-                prompt += max(0, ps(self._prompt_pass_s(one)) - alone)
+                prompt += self._prompts_ps(one, alone)
         if batch.host_bytes:
             decode += ps(batch.host_bytes / self._pcie_bytes_s)
-        return self._with_host(batch, Stride(decode, growth, steps, prompt), self._host_ps(outputs))
+        host = self._host_step_ps + self._host_row_ps * outputs
+        if batch.prompt_tokens or batch.host_bytes:
+            return self._once(batch, decode, prompt, host)
+        return self._repeated(decode, growth, steps, host)
 
-    def _cells_ps(self, one: Pass) -> tuple[int, int, int]:
-        """The cells' time, how it grows from step to step, and for how many steps it grows so.
+    def _decoding_ps(self, one: Pass) -> tuple[int, int, int, int]:
+        """A pass's decodes by themselves, their cells, how those grow from step to step, and for how many steps so.
 
         Rows are taken to be equally long: all leave the window at once.
         """
-        cells, growth = one.cells * self._cell_ps, one.growth * self._cell_ps
-        if not self._window_cell_ps:
-            return cells, growth, FOREVER
-        seen = one.decodes * self._window
-        if one.cells >= seen:
-            return cells + seen * self._window_cell_ps, growth, FOREVER
-        alike = (seen - one.cells) // one.growth + 1 if one.growth else FOREVER
-        return cells + one.cells * self._window_cell_ps, growth + one.growth * self._window_cell_ps, alike
+        decodes, cells, more = one.decodes, one.cells, one.growth
+        rows = decodes if one.prefill_tokens or one.padded < decodes else one.padded
+        alone = self._decodes_ps(rows, decodes)
+        cell_ps, window_cell_ps = self._cell_ps, self._window_cell_ps
+        if not window_cell_ps:
+            return alone, cells * cell_ps, more * cell_ps, FOREVER
+        seen = decodes * self._window
+        if cells >= seen:
+            return alone, cells * cell_ps + seen * window_cell_ps, more * cell_ps, FOREVER
+        alike = (seen - cells) // more + 1 if more else FOREVER
+        cell_ps += window_cell_ps
+        return alone, cells * cell_ps, more * cell_ps, alike
 
-    def _prompt_pass_s(self, one: Pass) -> float:
-        """A pass that carries prompts, padding among them, without the cells of its decodes."""
-        prompt = max(one.prefill_tokens, one.padded - one.decodes)
-        return self._pass_s(one.decodes, prompt, one.outputs) + one.prefill_cells * self._attention_cell_s
+    def _prompts_ps(self, one: Pass, alone: int) -> int:
+        """What a pass takes longer than its decodes alone, because of its prompts and the padding among them."""
+        prompt, padded = one.prefill_tokens, one.padded - one.decodes
+        if padded > prompt:
+            prompt = padded
+        seconds = self._mixed_s(one.decodes, prompt, one.outputs)
+        whole = ps(seconds + one.prefill_cells * self._attention_cell_s)
+        return whole - alone if whole > alone else 0
 
-    def _with_host(self, batch: Batch, gpu: Stride, host: int) -> Stride:
-        """The step as it is seen from outside: its decodes and prompts, with the host's work or over it."""
-        prompt = gpu.prefill_ps
-        first = gpu.first_ps + prompt
+    def _once(self, batch: Batch, decode: int, prompt: int, host: int) -> Stride:
+        """A step that is another than those that follow, with the host's work or over it."""
+        first = decode + prompt
+        first = max(first, host) if self._overlaps else first + host
+        return Stride(first, 0, 1, (prompt if batch.decodes else first) if batch.prompt_tokens else 0)
+
+    def _repeated(self, first: int, growth: int, steps: int, host: int) -> Stride:
+        """Decodes in several passes or under a window, with the host's work or over it."""
         if not self._overlaps:
-            first += host
-        if batch.prompt_tokens or batch.host_bytes:  # another step than those that follow
-            first = max(first, host)
-            return Stride(first, 0, 1, (prompt if batch.decodes else first) if batch.prompt_tokens else 0)
-        if self._overlaps and first < host:
-            hidden = under_host(first, gpu.growth_ps, host)
-            return Stride(host, 0, min(hidden.steps, gpu.steps))
-        return Stride(first, gpu.growth_ps, gpu.steps)
+            return Stride(first + host, growth, steps)
+        if first < host:
+            return Stride(host, 0, min(under_host(first, growth, host).steps, steps))
+        return Stride(first, growth, steps)
 
 
 def under_host(first: int, growth: int, host: int) -> Stride:
