@@ -1,7 +1,8 @@
 """The memory cliff of Ollama's slots: from which number on even two users are slow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from calibration import sources
 from calibration.points import Point
@@ -9,6 +10,7 @@ from sim import compose
 from sim.cause import Limit
 from sim.cli.step_parts import step_shares
 from sim.cli.variants import Prepared
+from sim.hardware import GIB
 from sim.metrics import PointMetrics, summarise
 from sim.scenario import Scenario
 from sim.simulate import simulate
@@ -21,7 +23,10 @@ from workloads.open_loop import Burst
 
 SOURCE = "check-parallels"
 BURST = 2
-SLOT_TOKENS = 4096
+VERSION = "0.6.6"  # the release of the days of the runs, 27 April to 2 May 2025
+# Windows 11 keeps about 1.1 GiB of a card: other machines' Ollama logs say 6.9 of 8.0 GiB and 5.0 of 6.0 are available.
+AVAILABLE_BYTES = round(14.9 * GIB)
+WHOLE_CARD_BYTES = 16 * GIB
 OTHER_MODEL = "DeepSeek"  # of the same shape as another one, in notes
 MODELS = ("qwen3-14b", "qwen3-8b", "qwen3-4b", "qwen3-0.6b", "gemma-3-12b", "gemma-3-4b")
 NONE_SEEN = "qwen3-1.7b"  # no fall was measured
@@ -42,15 +47,24 @@ def measured(model: str) -> dict[int, Point]:
     return {point.slots or 0: point for point in rows if point.load_value == BURST}
 
 
-def server(model: str, count: int) -> Variant:
-    """Ollama as the source ran it, as far as that is known: the page of the two stories says what is assumed."""
-    options = {"num_parallel": count, "num_ctx": SLOT_TOKENS, "flash_attention": True}
-    return Variant("slots", "ollama", "rtx-4060-ti-16g", model, "0.6.7", options, "q4_k_m", host="desktop-ddr4")
+def server(point: Point) -> Variant:
+    """Ollama as the source started it: the number of slots is all that it sets."""
+    return Variant(
+        id="slots",
+        engine="ollama",
+        gpu=point.gpu,
+        model=point.model,
+        version=VERSION,
+        options={"num_parallel": point.slots},
+        weights=point.weights,
+        host="desktop-ddr4",
+        vram_bytes=AVAILABLE_BYTES,
+    )
 
 
-def pair(model: str, count: int, point: Point) -> Pair:
+def pair(point: Point) -> Pair:
     """The burst simulated."""
-    variant = server(model, count)
+    variant = server(point)
     deployment = compose.deploy(variant)
     lengths = Fixed(round(point.prompt_tokens or 0)), Fixed(round(point.output_tokens or 0))
     cost = compose.step_cost(variant, deployment)
@@ -60,20 +74,27 @@ def pair(model: str, count: int, point: Point) -> Pair:
     return Pair(metrics.output_tps, deployment.memory.layers_on_host, named)
 
 
+def fitting(model: str, available_bytes: int = AVAILABLE_BYTES) -> int:
+    """The most slots with which every layer stays on the card; tested numbers of slots do not bound it."""
+    point = measured(model)[max(measured(model))]
+    variants = (replace(server(replace(point, slots=n)), vram_bytes=available_bytes) for n in count(1))
+    return next(n for n, each in enumerate(variants) if compose.deploy(each).memory.layers_on_host)
+
+
 def pairs(model: str) -> Mapping[int, Pair]:
     """All numbers of slots that were measured."""
-    return {count: pair(model, count, point) for count, point in measured(model).items()}
+    return {slots: pair(point) for slots, point in measured(model).items()}
 
 
 def cliff(model: str) -> Cliff:
     """Where the burst of two falls."""
-    seen = {count: point.output_tps or 0.0 for count, point in measured(model).items()}
-    ours = pairs(model)
+    points, ours = measured(model), pairs(model)
+    seen = {slots: point.output_tps or 0.0 for slots, point in points.items()}
     last, fallen = cliff_readings.slots(seen)
-    predicted, slow = cliff_readings.slots({count: one.tok_s for count, one in ours.items()})
+    predicted, slow = cliff_readings.slots({slots: one.tok_s for slots, one in ours.items()})
     assert fallen is not None, "no cliff was measured"
     return Cliff(
-        f"Ollama, {model} Q4_K_M, RTX 4060 Ti 16 GB, 4,096 tokens a slot",
+        f"Ollama 0.6.6, {model} {points[last].weights.upper()}, RTX 4060 Ti 16 GB",
         SOURCE,
         "slots",
         last,

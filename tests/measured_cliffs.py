@@ -35,8 +35,6 @@ def median_error_percent(found: Sequence[Cliff]) -> float:
 def page(found: Sequence[Cliff], more: Sequence[Cliff]) -> str:
     """The whole page."""
     by_reading = {name: [one for one in found if one.reading == name] for name in READINGS}
-    seen_none, ours = cliff_slots.measured(cliff_slots.NONE_SEEN), cliff_slots.pairs(cliff_slots.NONE_SEEN)
-    rates = {count: one.tok_s for count, one in ours.items()}
     return TEXT.format(
         count=len(found),
         median=median_error_percent(found),
@@ -49,8 +47,7 @@ def page(found: Sequence[Cliff], more: Sequence[Cliff]) -> str:
         ),
         beyond="\n".join(map(_row, more)),
         plateaus="\n".join(_plateau_row(number) for number, one in enumerate(SERIES) if one.waits),
-        most=max(seen_none),
-        falls=cliff_readings.slots(rates)[1],
+        fitting="\n".join(_fitting_row(model) for model in (*cliff_slots.MODELS, cliff_slots.NONE_SEEN)),
     )
 
 
@@ -63,6 +60,12 @@ def _row(one: Cliff) -> str:
 
 def _position(value: float) -> str:
     return f"{value:.0f}" if value == round(value) or value >= 100 else f"{value:.1f}"
+
+
+def _fitting_row(model: str) -> str:
+    last, fallen = cliff_readings.slots({at: row.output_tps or 0.0 for at, row in cliff_slots.measured(model).items()})
+    fits, on_all = cliff_slots.fitting(model), cliff_slots.fitting(model, cliff_slots.WHOLE_CARD_BYTES)
+    return f"| {model} | {last} | {fallen or 'none tested'} | {fits} | {on_all} |"
 
 
 def _plateau_row(number: int) -> str:
@@ -119,20 +122,20 @@ short prompts it is `decode_rate`.
 * **The load test** (github.com/liao4s/BurstGPT_test, October 2024) does not name its card, and its server spends most
   of a step outside it: 44 ms for 137 answers of a 1B model. Its steps are therefore priced by its own log at the lowest
   rate, where at most 150 requests ran; what happens at up to five times that rate is predicted from it.
-* **Engines** run in the version and with the options that the source states. Blank are: Ollama's version, context and
-  flash attention on the RTX 4060 Ti (0.6.7, 4,096 tokens and on, as on the page of two stories); the prompts of the
-  3090 (64 tokens); the default numbers of places. vLLM before 0.8 is simulated as 0.8.
+* **Engines** run in the version and with the options that the source states. Blank are: the prompts of the 3090 (64
+  tokens) and the default numbers of places. vLLM before 0.8 is simulated as 0.8.
+* **Ollama on the RTX 4060 Ti** (github.com/nicolay-i/check_parallels): its script sets the number of slots and nothing
+  else, so the release of those days, 0.6.6, runs on its defaults. The system is Windows 11, which keeps about 1.1 GiB
+  of a card from programs (6.9 of 8.0 GiB and 5.0 of 6.0 in Ollama's logs on other machines): 14.9 GiB are given to it.
+  The host is assumed (desktop-ddr4).
 * **Beside their tables the sources state**: wentao 320 and 300 prompts of exactly the stated lengths and 88% of the
   memory; paiml one prompt of 102 or 311 tokens that is sent again and again, which the prefix cache then holds (its
   vLLM is as fast with either), and answers of 16 to 256 tokens.
 
 ## Where it is wrong
 
-* **gemma-3-12b and gemma-3-4b** fall earlier than predicted: 12b at 6 slots, where the plan here still has room for
-  12. Its sliding windows are thought to bound most layers' cells, which that Ollama seems not to have counted on. For
-  4b no fall is predicted among the measured numbers, so that the position is a lower bound and no cause is named.
-* **qwen3-14b** runs well on 10 slots here and on 8 there. **qwen3-1.7b** is not in the table: no fall was seen up to
-  {most} slots, one is predicted at {falls}.
+* **Slots of three models**: of gemma-3-12b and qwen3-14b more fit here than did, and qwen3-4b falls at 24 there, the
+  last number tested, and a little later here, so that its predicted position is a lower bound and no cause is named.
 * **vLLM on the 4060 Laptop** stops growing at 64 users; here it goes on, more slowly. With 311 tokens it went on
   growing in the measurement too, and faster: the two runs contradict each other by 7% at 64 users.
 * **The 3090** is too fast here under load. vLLM of August 2024 spent far more time between steps than the releases
@@ -143,7 +146,15 @@ short prompts it is `decode_rate`.
   itself. The log line at 500 says KV 99.8%, and the simulation passes through the same state (239 running, pool full).
   The cause is taken from the source's test 3: with 2.6 times the memory the same burst gains 1%. By the log line alone
   it would count as wrong.
-* Slots are whole numbers on the measured grid. An error of 0% says that both fall between the same two numbers.
+
+## Slots between the tested numbers
+
+An error of 0% in *slots* says that both fall between the same two tested numbers. What the plan of the simulated server
+comes to, and between which numbers the measured one fell; where none was seen to fall, none is predicted to:
+
+| model | last that ran well | first that did not | predicted: most that fit | were all 16 GiB free |
+|--|--|--|--|--|
+{fitting}
 
 ## Readings not taken
 
