@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from sim import compose
 from sim.capacity import Bracket
 from sim.cli.explained import Explanation
 from sim.cli.memory_cliff import memory_cliff_slots
@@ -12,6 +13,7 @@ from sim.judging import Judgement
 from sim.metrics import PointMetrics
 from sim.sweep import Findings
 
+MEASURED = "measured"
 CAREFUL, USUAL = 0.7, 0.8  # shares of the capacity that planners keep to
 MORE_SEEDS = 10
 
@@ -91,6 +93,12 @@ def advice(study: Study, told: Mapping[str, Explanation], trust: Mapping[str, st
             users = max(1, told[row.variant.id].bracket.passing)
             words = bench.format(users=users, prompts=max(100, 4 * users))
             yield (
-                f"{engine}: its step times are {trust[row.variant.id]}; ten minutes of {words} and "
-                "`simctl calibrate` on what it prints about halve the band"
+                f"{engine}: its step times are {trust[row.variant.id]}{_off(row, trust[row.variant.id])}; ten minutes "
+                f"of {words} and `simctl calibrate` on what it prints make them measured{_off(row, MEASURED)}"
             )
+
+
+def _off(row: Prepared, trust: str | None) -> str:
+    """How far step times of a label are off in four cases of five, where the profile knows."""
+    low, high = compose.profile_of(row.variant).band(trust or "", "step")
+    return "" if low == high else f" ({low - 1:+.0%} to {high - 1:+.0%})"
