@@ -82,5 +82,5 @@ def cliff() -> Cliff:
         position,
         "running 256 from twice the lowest rate on, KV never above 48%",
         "seq_slots",
-        cliff_readings.cause(metrics[after], cliff_readings.NOTHING_APART),
+        cliff_readings.causes(metrics[after], cliff_readings.NOTHING_APART),
     )

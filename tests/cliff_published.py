@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
-from calibration import physics, sources
+from calibration import physics, profile, sources
+from calibration.fit import fitted
 from calibration.points import Point
-from calibration.profile import load as load_profile
+from calibration.profile import Profile
 from sim import compose
 from sim.cause import Limit
+from sim.cli.calibrating import committed
 from sim.cli.measured.case import Case, cases
 from sim.cli.measured.load import Served
 from sim.cli.measured.outcome import Outcome, of_result
@@ -21,7 +24,7 @@ from sim.simulate import simulate
 from sim.slo import Slo
 from tests import cliff_readings
 from tests.cliff_loads import MakeLoad
-from tests.cliff_readings import Cliff
+from tests.cliff_readings import Causes, Cliff
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +57,34 @@ class Level:
     assumed: tuple[str, ...]
     outcome: Outcome
     metrics: PointMetrics
-    cause: Limit | None
+    causes: Causes
 
 
 def levels(series: Series) -> list[Level]:
-    """Every level of a series, on the profile that simctl ships."""
+    """Every level of a series, on a profile that has not seen it."""
     found, unmapped = cases(list(enumerate(series.points(), 1)), refusal)
     assert not unmapped, unmapped
-    return [_level(case, series.load) for case in found]
+    return [_level(case, series.load, unseen(series.source)) for case in found]
 
 
-def _level(case: Case, load: MakeLoad | None) -> Level:
+@cache
+def unseen(source: str) -> Profile:
+    """The profile that simctl ships where its fit leaves the source out, else one fitted without it."""
+    if sources.sources()[source].held_out:
+        return profile.load(compose.PROFILE)
+    return fitted([point for point in committed() if point.source_id != source], f"without {source}").profile
+
+
+def _level(case: Case, load: MakeLoad | None, priced_by: Profile) -> Level:
     run, server = case.asked.run, case.server
     assert isinstance(run, Served)
     workload = run.workload if load is None else load(case.point)
-    cost = physics.step_cost(server.deployment, load_profile(compose.PROFILE))
+    cost = physics.step_cost(server.deployment, priced_by)
     result = simulate(Scenario(server.deployment, cost, workload, compose.router("round_robin")))
     outcome, metrics = of_result(result, whole=run.whole), summarise(result, Slo())
     assert isinstance(outcome, Outcome), outcome
     step = step_shares(Prepared(server.variant, server.deployment), metrics)
-    return Level(case.point, case.assumed, outcome, metrics, cliff_readings.cause(metrics, step))
+    return Level(case.point, case.assumed, outcome, metrics, cliff_readings.causes(metrics, step))
 
 
 def rates(found: list[Level]) -> tuple[dict[float, float], dict[float, float]]:
@@ -85,21 +96,21 @@ def rates(found: list[Level]) -> tuple[dict[float, float], dict[float, float]]:
 def cliff(series: Series) -> Cliff:
     """Where the series saturates."""
     found = levels(series)
-    reading, measured, predicted, named = _inside(found) if series.waits else _on_the_curve(found)
+    reading, measured, predicted, causes = _inside(found) if series.waits else _on_the_curve(found)
     last = found[-1]
     faster = 100 * (last.outcome.output_tps / (last.point.output_tps or 0.0) - 1)
     positions = measured, predicted
-    return Cliff(series.server, series.source, reading, *positions, series.shown, series.seen, named, faster)
+    return Cliff(series.server, series.source, reading, *positions, series.shown, series.seen, causes, faster)
 
 
-Position = tuple[str, float, float, Limit | None]
+Position = tuple[str, float, float, Causes]
 
 
 def _inside(found: list[Level]) -> Position:
     """How many are inside at the highest load."""
     point, outcome = found[-1].point, found[-1].outcome
     measured = cliff_readings.carried(point.output_tps or 0.0, point.tpot_ms_mean or 0.0)
-    return "carried", measured, cliff_readings.carried(outcome.output_tps, outcome.tpot_ms or 0.0), found[-1].cause
+    return "carried", measured, cliff_readings.carried(outcome.output_tps, outcome.tpot_ms or 0.0), found[-1].causes
 
 
 def _on_the_curve(found: list[Level]) -> Position:
@@ -109,5 +120,5 @@ def _on_the_curve(found: list[Level]) -> Position:
     read = cliff_readings.plateau if reading == "plateau" else cliff_readings.half
     position = read(predicted)
     after = cliff_readings.beyond(list(predicted), position)
-    named = next(one.cause for one in found if one.point.load_value == after)
-    return reading, read(measured), position, named
+    causes = next(one.causes for one in found if one.point.load_value == after)
+    return reading, read(measured), position, causes

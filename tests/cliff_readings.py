@@ -27,6 +27,17 @@ READINGS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Causes:
+    """What holds requests back: what they wait for if they do, before the first token or later; else the largest part.
+
+    `largest` is what most of an answer's time is owed to.
+    """
+
+    holding: Limit | None = None
+    largest: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cliff:
     """A saturation that was measured, beside its prediction."""
 
@@ -37,7 +48,7 @@ class Cliff:
     predicted: float
     shown: str  # by the source's own figures
     seen: Limit  # the cause that these figures show
-    named: Limit | None  # the cause that the simulation names
+    causes: Causes  # by the simulation
     rate_error_percent: float | None = None  # of the output rate at the highest load: how fast, not where
 
     @property
@@ -48,7 +59,7 @@ class Cliff:
     @property
     def agrees(self) -> bool:
         """Whether the cause is the one that was seen."""
-        return self.named == self.seen
+        return self.causes.holding == self.seen
 
 
 def carried(output_tps: float, tpot_ms: float) -> float:
@@ -96,11 +107,11 @@ def beyond(loads: Sequence[float], position: float) -> float:
     return reached[min(1, len(reached) - 1)] if reached else max(loads)
 
 
-def cause(metrics: PointMetrics, step: StepShares) -> Limit | None:
-    """What requests wait for, a place or memory, before their first token or later; if they do not, where time goes."""
+def causes(metrics: PointMetrics, step: StepShares) -> Causes:
+    """Why a load is not served faster, and what most of an answer's time is owed to."""
     likeliest = candidates(metrics, "e2e", step)
     waits = [limit for limit in likeliest if limit in WAITS]
-    return next(iter(waits or likeliest), None)
+    return Causes(next(iter(waits or likeliest), None), next(iter(likeliest), None))
 
 
 def _first(curve: Curve, reached: Callable[[float], bool], level: float) -> float:

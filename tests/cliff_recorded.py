@@ -10,7 +10,7 @@ from sim.scenario import Result
 from sim.simulate import simulate
 from sim.slo import Slo
 from tests import cliff_readings
-from tests.cliff_readings import Cliff
+from tests.cliff_readings import Causes, Cliff
 from tests.recorded_clients import ids_by_level
 from tests.recorded_loops import outcomes, scenario_of
 from tests.recordings import Recording, load
@@ -71,9 +71,9 @@ def cliff(name: str, shown: str, seen: Limit) -> Cliff:
     read = cliff_readings.plateau if reading == "plateau" else cliff_readings.half
     positions = read(recorded), read(predicted)
     level = metrics_of(recording, cliff_readings.beyond(list(predicted), positions[1]))
-    named = cliff_readings.cause(level, cliff_readings.NOTHING_APART)
+    causes = cliff_readings.causes(level, cliff_readings.NOTHING_APART)
     faster = 100 * (predicted[max(predicted)] / recorded[max(recorded)] - 1)
-    return Cliff(SERVERS[name], "recorded", reading, *positions, shown, seen, named, faster)
+    return Cliff(SERVERS[name], "recorded", reading, *positions, shown, seen, causes, faster)
 
 
 def failing(name: str, shown: str) -> Cliff:
@@ -84,7 +84,7 @@ def failing(name: str, shown: str) -> Cliff:
     predicted = min(level.users for level, one in found if one.figures.failures)
     level = metrics_of(recording, predicted)
     named = next(iter(candidates(level, "finished", cliff_readings.NOTHING_APART)), None)
-    return Cliff(SERVERS[name], "recorded", "failing", measured, predicted, shown, "kv_blocks", named)
+    return Cliff(SERVERS[name], "recorded", "failing", measured, predicted, shown, "kv_blocks", Causes(named, named))
 
 
 def cliffs() -> list[Cliff]:

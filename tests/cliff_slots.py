@@ -7,7 +7,6 @@ from itertools import count
 from calibration import sources
 from calibration.points import Point
 from sim import compose
-from sim.cause import Limit
 from sim.cli.step_parts import step_shares
 from sim.cli.variants import Prepared
 from sim.hardware import GIB
@@ -17,7 +16,7 @@ from sim.simulate import simulate
 from sim.slo import Slo
 from sim.variant import Variant
 from tests import cliff_readings
-from tests.cliff_readings import Cliff
+from tests.cliff_readings import Causes, Cliff
 from workloads.distributions import Fixed
 from workloads.open_loop import Burst
 
@@ -38,7 +37,7 @@ class Pair:
 
     tok_s: float
     layers_on_host: int
-    cause: Limit | None
+    causes: Causes
 
 
 def measured(model: str) -> dict[int, Point]:
@@ -70,8 +69,8 @@ def pair(point: Point) -> Pair:
     cost = compose.step_cost(variant, deployment)
     result = simulate(Scenario(deployment, cost, Burst(BURST, *lengths), compose.router("round_robin")))
     metrics: PointMetrics = summarise(result, Slo())
-    named = cliff_readings.cause(metrics, step_shares(Prepared(variant, deployment), metrics))
-    return Pair(metrics.output_tps, deployment.memory.layers_on_host, named)
+    causes = cliff_readings.causes(metrics, step_shares(Prepared(variant, deployment), metrics))
+    return Pair(metrics.output_tps, deployment.memory.layers_on_host, causes)
 
 
 def fitting(model: str, available_bytes: int = AVAILABLE_BYTES) -> int:
@@ -101,6 +100,6 @@ def cliff(model: str) -> Cliff:
         predicted,
         f"a burst of two: {seen[last]:g} tok/s on {last} slots, {seen[fallen]:g} on {fallen}",
         "spill",
-        None if slow is None else ours[slow].cause,
+        Causes() if slow is None else ours[slow].causes,
         100 * (ours[last].tok_s / seen[last] - 1),
     )

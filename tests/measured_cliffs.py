@@ -34,12 +34,16 @@ def median_error_percent(found: Sequence[Cliff]) -> float:
 
 def page(found: Sequence[Cliff], more: Sequence[Cliff]) -> str:
     """The whole page."""
+    by_source = {name: [one for one in found if one.source == name] for name in {one.source for one in found}}
     by_reading = {name: [one for one in found if one.reading == name] for name in READINGS}
     return TEXT.format(
         count=len(found),
         median=median_error_percent(found),
+        by_source=statistics.median(map(median_error_percent, by_source.values())),
+        sources=len(by_source),
         within=sum(abs(one.error_percent) <= 15 for one in found),
         agree=sum(one.agrees for one in found),
+        largest=sum(one.causes.largest == one.seen for one in found),
         rows="\n".join(map(_row, found)),
         readings="\n".join(f"* **{name}**: {words}." for name, words in READINGS.items()),
         medians="\n".join(
@@ -52,7 +56,7 @@ def page(found: Sequence[Cliff], more: Sequence[Cliff]) -> str:
 
 
 def _row(one: Cliff) -> str:
-    causes = f"{one.seen}" if one.agrees else f"**{one.seen} · {one.named or 'none'}**"
+    causes = f"{one.seen}" if one.agrees else f"**{one.seen} · {one.causes.holding or 'none'}**"
     speed = "" if one.rate_error_percent is None else f"{one.rate_error_percent:+.0f}%"
     positions = f"{_position(one.measured)} | {_position(one.predicted)} | {one.error_percent:+.0f}%"
     return f"| {one.server} | {one.reading} | {positions} | {causes} | {one.shown} | {speed} |"
@@ -78,9 +82,9 @@ def _plateau_row(number: int) -> str:
 TEXT = """# Cliffs that were measured, and where the simulator puts them
 
 {count} servers that others, or recordings of this project, drove into saturation: where each saturates, measured and
-predicted, and what stops it. **Median error of the position: {median:.1f}%**; {within} of {count} are within 15%. **The
-cause is right in {agree} of {count}.** `tests/test_measured_cliffs.py` holds the simulator to this page;
-`python -m tests.measured_cliffs --write` makes it.
+predicted, and what stops it. **Median error of the position: {median:.1f}%** ({by_source:.1f}% if each of the {sources}
+sources counts once, by its median); {within} of {count} are within 15%. **The cause is right in {agree} of {count}.**
+`tests/test_measured_cliffs.py` holds the simulator to this page; `python -m tests.measured_cliffs --write` makes it.
 
 | server | reading | measured | predicted | error | cause | what the source's figures show | tok/s error |
 |--|--|--|--|--|--|--|--|
@@ -108,15 +112,19 @@ faster than the one before, else *half*.
 
 The cause is read one level beyond the position, with *carried* at the highest load. Predicted: `sim.cause`, of what
 requests wait for (a place, memory, the front door), if that is 5% of their time at least; if they do not wait, of what
-their time is owed to. Seen: running as many as there are places is `seq_slots`; a log line of a full pool with requests
-waiting is `kv_blocks`, unless the source itself shows that a larger pool gains nothing; prompt tokens at the rate of a
-lone prompt are `prefill_budget`; a burst of two slowed by slots that stay empty is `spill`; with nobody waiting and
-short prompts it is `decode_rate`.
+their time is owed to. Were it always what the largest part of an answer's time is owed to, {largest} of {count} would
+be right: long answers decode for longer than they wait.
+
+Seen: running as many as there are places is `seq_slots`; a log line of a full pool with requests waiting is
+`kv_blocks`, unless the source itself shows that a larger pool gains nothing; prompt tokens at the rate of a lone prompt
+are `prefill_budget`; a burst of two slowed by slots that stay empty is `spill`; with nobody waiting and short prompts
+it is `decode_rate`.
 
 ## What goes in
 
-* **The profile that is shipped** prices the steps of all published servers, and nothing is adjusted for any of them.
-  None of these sources is in its fit but paiml's (RTX 4060 Laptop), whose speeds it has seen.
+* **The profile that is shipped** prices the steps of the published servers, and nothing is adjusted for any of them.
+  Its fit leaves out all of these sources but paiml (RTX 4060 Laptop), whose servers run on one that is fitted without
+  paiml.
 * **The recorded servers** run on their step tables, as on the page of recorded loops: llama-server's from a benchmark
   that has seen none of the loops, vLLM's from the log of the same run.
 * **The load test** (github.com/liao4s/BurstGPT_test, October 2024) does not name its card, and its server spends most
