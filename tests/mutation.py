@@ -51,7 +51,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("sim/variant.py", "tuning sweep", ""),
     ("sim/sweep.py", "tuning sweep", ""),
     ("sim/capacity.py", "sweep", ""),
-    ("sim/compose.py", "vllm_engine ollama_engine cli", ""),
+    ("sim/compose/*.py", "vllm_engine ollama_engine cli", ""),
     ("sim/definitions.py", "document cli", ""),
     ("sim/hardware.py", "units catalogue physics vllm_engine ollama_engine", ""),
     ("sim/engine.py", "vllm_engine ollama_engine frontdoor", ""),

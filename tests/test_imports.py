@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WINGS = frozenset({"policies", "workloads", "calibration", "reports"})
 KERNEL_PACKAGES = frozenset({"simpy", "numpy"})
 LOADERS = frozenset({"import_module", "__import__"})
+BEHIND_THE_DOOR = frozenset(path.stem for path in (ROOT / "sim" / "compose").glob("[!_]*.py"))
 
 
 def imported_modules(source: str, path: PurePosixPath) -> Iterator[tuple[int, str]]:
@@ -46,12 +47,14 @@ def leading_text(argument: ast.expr) -> str:
 def forbidden(path: PurePosixPath, module: str) -> str | None:
     """Why a file may not import a module; None where it may."""
     room, target = path.parts[0], module.partition(".")[0]
-    in_cli = path.parts[:2] == ("sim", "cli")
-    is_door = in_cli or path == PurePosixPath("sim/compose.py")
+    in_cli, in_compose = path.parts[:2] == ("sim", "cli"), path.parts[:2] == ("sim", "compose")
+    is_door = in_cli or in_compose
     if re.match(r"sim\.cli(\.|$)", module) and not in_cli:
         return "only the command line imports sim.cli"
-    if re.match(r"sim\.compose(\.|$)", module) and not in_cli:
+    if re.match(r"sim\.compose(\.|$)", module) and not is_door:
         return "only the command line imports sim.compose"
+    if re.match(rf"sim\.compose\.({'|'.join(BEHIND_THE_DOOR)})(\.|$)", module) and not in_compose:
+        return "sim.compose is one door: its names are imported from the package itself"
     if target in WINGS and target != room and not is_door:
         return "a wing imports no other wing" if room in WINGS else "the kernel imports no wing"
     if room == "sim" and not is_door and is_third_party(target) and not is_allowed(path, target):
@@ -98,7 +101,9 @@ PLANTED = {
     "a wing imports compose": ("reports/html.py", "from sim import compose"),
     "the kernel imports compose": ("sim/sweep.py", "from sim.compose import build"),
     "the kernel imports compose relatively": ("sim/sweep.py", "from . import compose"),
-    "compose imports the command line": ("sim/compose.py", "import sim.cli.main"),
+    "compose imports the command line": ("sim/compose/runs.py", "import sim.cli.main"),
+    "past the door of compose": ("sim/cli/sweep.py", "from sim.compose.names import fold"),
+    "a room of compose": ("sim/cli/sweep.py", "from sim.compose import names"),
     "a wing imports the command line": ("workloads/users.py", "from sim.cli import main"),
 }
 
@@ -112,8 +117,12 @@ def test_a_planted_violation_is_caught_with_its_line(path: str, source: str) -> 
 ALLOWED = {
     "stdlib, simpy and numpy": ("sim/replica.py", "import heapq, simpy\nfrom numpy import int64"),
     "joblib in the runner": ("sim/runner.py", "def f():\n    import joblib"),
-    "compose imports wings": ("sim/compose.py", "from policies.engines import vllm\nimport calibration.catalog"),
-    "the command line imports compose": ("sim/cli/sweep.py", "import click\nfrom sim import compose"),
+    "compose imports wings": ("sim/compose/names.py", "from policies.engines import vllm\nimport calibration.catalog"),
+    "compose imports itself": ("sim/compose/runs.py", "from sim.compose.names import router"),
+    "the command line imports compose": (
+        "sim/cli/sweep.py",
+        "from sim import compose\nfrom sim.compose import Traffic",
+    ),
     "a wing imports the kernel": ("policies/caches/paged.py", "from sim.cache import KVCache\nfrom sim import core"),
     "a wing imports itself": ("calibration/catalog.py", "from calibration.entries import build\nfrom . import fit"),
     "a wing imports its own packages": ("reports/figures.py", "import plotly"),

@@ -1,0 +1,39 @@
+"""What a deployment's steps cost, and how surely that is known."""
+
+from calibration.profile import Profile
+from calibration.profile import load as load_profile
+from sim.cost import StepCost
+from sim.engine import Deployment
+from sim.slowed import Slowed
+from sim.variant import Variant
+
+PROFILE = "measured"
+
+
+def step_cost(variant: Variant, deployment: Deployment, factor: float = 1.0) -> StepCost:
+    """What the deployment's steps cost, times a factor: from a table of measured times, or from a profile."""
+    cost = _step_cost(variant, deployment)
+    return cost if factor == 1.0 else Slowed(cost, factor)
+
+
+def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
+    """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
+    if variant.step_table is not None:
+        return 1.0, 1.0
+    return profile_of(variant).band(step_cost(variant, deployment).trust, "step")
+
+
+def profile_of(variant: Variant) -> Profile:
+    """What the variant's step times follow from."""
+    return load_profile(variant.profile or PROFILE)
+
+
+def _step_cost(variant: Variant, deployment: Deployment) -> StepCost:
+    if variant.step_table is not None:
+        from calibration.steptable import load
+        from calibration.tablecost import TableCost
+
+        return TableCost(load(variant.step_table))
+    from calibration import physics
+
+    return physics.step_cost(deployment, profile_of(variant))
