@@ -1,16 +1,11 @@
 """Real servers' requests, replayed, take as long as they took there, within what the page says."""
 
-import re
-
 import numpy as np
 import pytest
 
+from tests.pages import alike
 from tests.real_runs import FIGURE, NAMES, PAGE, TARGETS, about, error_percent, measured, page, replay
 from tests.real_runs_figure import figure, held, implied, running
-
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-TOLERANCE = 0.02  # of a figure on the page: least squares end alike on any machine, but not to the last digit
-LEAST_POINTS = 1.5
 
 # Per cent, of means. The targets are 10, 5 and 5; where a bound is wider, the page says what is missing.
 REACHED = {
@@ -74,11 +69,3 @@ def test_tokens_by_the_log_are_what_the_gauge_showed() -> None:
 def test_the_page_and_its_figure_show_what_comes_out() -> None:
     alike(PAGE.read_text(encoding="utf-8"), page())
     assert FIGURE.read_text(encoding="utf-8").count("<polyline") == figure().count("<polyline") == 4 * len(NAMES)
-
-
-def alike(written: str, made: str) -> None:
-    """Word for word, and number for number as far as a page is exact."""
-    assert [*NUMBER.split(written)] == [*NUMBER.split(made)]
-    for old, new in zip(NUMBER.findall(written), NUMBER.findall(made), strict=True):
-        there, here = (float(text.replace(",", "")) for text in (old, new))
-        assert abs(there - here) <= max(TOLERANCE * abs(there), LEAST_POINTS), (old, new)
