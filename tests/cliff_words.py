@@ -71,7 +71,8 @@ it is `decode_rate`.
 * **The 3090** is too fast here under load. vLLM of August 2024 spent far more time between steps than the releases
   that are modelled.
 * **Two GPUs** of dennislee's are {pairs[0]:.0f}-{pairs[1]:.0f}% too fast here at the highest load,
-  and eight H100 {eights[0]:.0f}-{eights[1]:.0f}%; where they saturate is a matter of memory and places, and hardly depends on it.
+  and eight H100 {eights[0]:.0f}-{eights[1]:.0f}%. Where they saturate is a matter of memory and places, and
+  hardly depends on it.
 * **Two limits at once**: 256 requests of 1,024/1,024 fill the places of the 12 GiB pool and, while they grow, the pool
   itself. The log line at 500 says KV 99.8%, and the simulation too passes through a full pool with 240 running.
   The cause is taken from the source's test 3: with 2.6 times the memory the same burst gains 1%. By the log line alone
