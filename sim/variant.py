@@ -39,6 +39,7 @@ class Demand:
     requests: int | None = None  # measured at each point; None: as many as `budget` says
     timeout_s: float | None = None
     retries: int = 0
+    trace: str | None = None  # a file of requests instead of load and lengths
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """A trace is replayed as it was recorded, and one that cannot be read is refused by file, line and column."""
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from sim import compose
+from sim.cli.main import cli
 from sim.clock import PS_PER_S
 from sim.errors import SimctlError
 from sim.scenario import Scenario
@@ -13,6 +16,10 @@ from sim.variant import Variant
 from workloads.trace import Trace, read_trace
 
 HEADER = "arrival_s,prompt_tokens,output_tokens\n"
+
+
+def simctl(*words: str) -> Result:
+    return CliRunner().invoke(cli, [*words, "--quiet"], catch_exceptions=False)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -90,3 +97,25 @@ def test_every_request_arrives_when_it_did_with_the_lengths_it_had_whatever_the_
 def test_means_are_those_of_the_rows() -> None:
     trace = Trace("here", (0, PS_PER_S), (100, 300), (10, 20))
     assert (trace.requests, trace.prompt.mean, trace.output.mean) == (2, 200.0, 15.0)
+
+
+def test_a_trace_is_run_from_the_command_line(tmp_path: Path) -> None:
+    rows = "".join(f"{number / 4},{100 + number},{20 + number}\n" for number in range(12))
+    path = written(tmp_path, HEADER + rows)
+    words = ("run", "--gpu", "rtx-4090", "--engine", "vllm", "--trace", str(path), "--max-model-len", "8192")
+    told = json.loads(simctl(*words, "-o", "json").stdout)
+    (point,) = told["points"]
+    assert (point["load"], point["users"]) == ("trace", None)
+    assert point["rate"] == pytest.approx(12 / 2.75)
+    assert point["status"] == "ok"
+    again = [f"--{name}={value}" for name, value in told["scenario"].items() if value is not None and name != "engine"]
+    assert json.loads(simctl("run", "--engine", "vllm", *again, "-o", "json").stdout)["points"] == told["points"]
+    assert told["scenario"]["trace"] == str(path)
+
+
+@pytest.mark.parametrize("flag", ["--prompt-tokens", "--output-tokens", "--requests"])
+def test_what_a_trace_says_already_is_not_said_twice(tmp_path: Path, flag: str) -> None:
+    path = written(tmp_path, HEADER + "0,5,6\n")
+    ended = simctl("run", "--gpu", "rtx-4090", "--trace", str(path), flag, "100")
+    assert ended.exit_code == 2
+    assert f"leave {flag} out" in ended.stderr

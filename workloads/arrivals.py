@@ -100,7 +100,8 @@ class Load:
 
     closed: `value` users, each waiting for its answer. burst: `value` requests at once to a server.
     offline: `value` prompts as one batch. single: one request alone. poisson, gamma, constant:
-    `value` requests a second, whoever is still waiting; `cv` is that of gamma's gaps.
+    `value` requests a second, whoever is still waiting; `cv` is that of gamma's gaps. trace: the requests of a
+    file, `value` a second on average.
     """
 
     kind: str
@@ -110,6 +111,8 @@ class Load:
     def __post_init__(self) -> None:
         if self.kind in RATED:
             self.arrivals()
+        elif self.kind == TRACE:
+            _check_rate(self.value, self.kind)
         elif self.kind not in COUNTED:
             raise UnknownName("load", self.kind, [*COUNTED, *RATED])
         else:
@@ -120,13 +123,13 @@ class Load:
     @property
     def open_loop(self) -> bool:
         """Whether requests come at a rate, however many are waiting."""
-        return self.kind in RATED
+        return self.kind in RATED or self.kind == TRACE
 
     @property
     def text(self) -> str:
-        if self.open_loop:
+        if self.kind in RATED:
             return self.arrivals().text
-        return "single" if self.kind == "single" else f"{self.kind}:{number_text(self.value)}"
+        return self.kind if self.kind in ("single", TRACE) else f"{self.kind}:{number_text(self.value)}"
 
     def arrivals(self) -> Arrivals:
         """The arrival process of an open-loop load."""
@@ -136,6 +139,7 @@ class Load:
 
 
 COUNTED = ("closed", "burst", "offline", "single")
+TRACE = "trace"
 RATED: dict[str, Callable[[Load], Arrivals]] = {
     "poisson": lambda load: Poisson(load.value),
     "gamma": lambda load: Gamma(load.value, load.cv or 0),

@@ -11,7 +11,7 @@ from sim.errors import BadScenario
 from sim.request import Request
 from sim.workload import Port
 from workloads.distributions import LONGEST_TOKENS, Sample
-from workloads.units import parse_count, parse_number, to_ps
+from workloads.units import PS_PER_S, parse_count, parse_number, to_ps
 
 ARRIVAL, PROMPT, OUTPUT = COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
 MOST_SECONDS = 1e10  # three centuries: later than any clock's epoch
@@ -33,6 +33,11 @@ class Trace:
     def requests(self) -> int:
         """How many in all."""
         return len(self.arrivals_ps)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second from the first arrival to the last; of arrivals at one instant, as in a second."""
+        return self.requests * PS_PER_S / (self.arrivals_ps[-1] or PS_PER_S)
 
     @property
     def prompt(self) -> Sample:

@@ -33,6 +33,7 @@ class Flags:
     workload: str
     prompt_tokens: str | None
     output_tokens: str | None
+    trace: str | None
     think: str
     requests: int | None
     timeout: str | None
@@ -101,6 +102,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "workload": _flag("Lengths as measured: chat, code, rag ...", default="chat", metavar="NAME"),
     "prompt_tokens": _flag("512, uniform:64,512, lognormal:mean=..., file.csv.", metavar="LENGTHS"),
     "output_tokens": _flag("The same for answers.", metavar="LENGTHS"),
+    "trace": _flag("Requests of a CSV: arrival_s, prompt_tokens, output_tokens.", metavar="FILE"),
     "think": _flag("Pause between messages: 10s, exp:10s.", default="0s", metavar="TIME"),
     "requests": _flag("Measured requests at each load.", type=click.IntRange(1, 10_000_000)),
     "timeout": _flag("The client's patience, as 60s.", metavar="TIME"),

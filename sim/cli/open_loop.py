@@ -16,7 +16,9 @@ MOST_TIMES = 64  # the rate that was asked for, and as small a part of it
 
 
 def stability_rate(study: Study, row: Prepared, runner: Runner[PointMetrics]) -> float | None:
-    """The largest rate a second that the variant keeps up with, to 8%; None where none was found."""
+    """The largest rate a second that the variant keeps up with, to 8%; None where none was found, and of a trace."""
+    if study.traffic.trace is not None:
+        return None
     asked = study.traffic.load(None).value
     stable = {rate: not _piles_up(study, row, rate, runner) for rate in [_round(asked)]}
     (rate,) = stable

@@ -12,6 +12,7 @@ from sim.metrics import PointMetrics
 from sim.percentiles import Stats
 from sim.runner import Key
 from sim.stability import falls_behind
+from workloads.arrivals import TRACE
 
 
 def point_row(study: Study, key: Key, seeds: Sequence[PointMetrics]) -> Point:
@@ -19,7 +20,7 @@ def point_row(study: Study, key: Key, seeds: Sequence[PointMetrics]) -> Point:
     load, merged = study.traffic.load(key.users), merge(seeds)
     value, low, high = merged.value, merged.low, merged.high
     attained = interval(value.batches)
-    unstable = load.open_loop and behind(value, load.value)
+    unstable = load.open_loop and load.kind != TRACE and behind(value, load.value)
     return Point(
         variant=key.variant,
         load=load.kind,

@@ -34,7 +34,8 @@ class Study:
     @property
     def by_users(self) -> bool:
         """Whether the load takes its size from the number of users."""
-        return self.flags.load.strip().lower() in ("closed", "burst", "offline")
+        named = self.flags.load.strip().lower()
+        return self.traffic.trace is None and named in ("closed", "burst", "offline")
 
     @property
     def plan(self) -> Plan:
@@ -86,6 +87,7 @@ def study(flags: Flags) -> Study:
         flags.requests,
         timeout_s,
         flags.retries,
+        flags.trace,
     )
     grid = parse_user_grid(flags.users)
     traffic = compose.traffic(demand)
@@ -116,6 +118,8 @@ def scenario_table(study: Study) -> dict[str, Any]:
     table |= {"engine": list(flags.engine) or None, "think": load.think.text, "users": study.grid.text}
     table |= {"prompt-tokens": load.prompt.text, "output-tokens": load.output.text}
     table |= {"slo": slo_text(study.slo)}
+    if flags.trace is not None:  # which has the lengths in it
+        table |= {"trace": flags.trace, "prompt-tokens": None, "output-tokens": None}
     table |= {"gpu": card.id, "model": model.id, "host": host.id}
     for variant in asked_variants(flags):
         table |= {name.replace("_", "-"): value for name, value in variant.options.items()}

@@ -92,7 +92,9 @@ def _deployed(variant: Variant, slots: int) -> Prepared | None:
 
 def users_carried(row: Prepared, slots: int, traffic: Traffic, slo: Slo, seeds: Sequence[int]) -> int:
     """The most users within the SLO, of 1, 2, 4 ... up to one for each slot, as far as each of them is."""
-    closed = replace(traffic, demand=Demand(requests=min(TRIAL_REQUESTS, traffic.demand.requests or TRIAL_REQUESTS)))
+    closed = replace(
+        traffic, demand=Demand(requests=min(TRIAL_REQUESTS, traffic.demand.requests or TRIAL_REQUESTS)), trace=None
+    )
     carried = 0
     for users in sorted({2**power for power in range(slots.bit_length())} | {slots}):
         if not _surely_carries(row, closed, users, slo, seeds):

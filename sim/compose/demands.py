@@ -1,6 +1,7 @@
 """What is asked of a deployment: the load and its lengths as distributions, and the bounds to keep."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -10,11 +11,12 @@ from sim.errors import UnknownName, UsageError
 from sim.slo import SLO_PRESETS, Slo
 from sim.variant import Budget, Demand, closed_budget, open_budget
 from sim.workload import Workload
-from workloads.arrivals import COUNTED, Load, parse_load
+from workloads.arrivals import COUNTED, TRACE, Load, parse_load
 from workloads.lengths import Lengths, parse_lengths
 from workloads.open_loop import Burst, OpenLoop
 from workloads.presets import preset
 from workloads.think import Think, parse_think
+from workloads.trace import Trace, read_trace
 from workloads.units import parse_duration
 from workloads.users import ClosedLoop
 
@@ -47,9 +49,12 @@ class Traffic:
     prompt: Lengths
     output: Lengths
     think: Think
+    trace: Trace | None = None  # the requests themselves
 
     def load(self, users: int | None) -> Load:
         """The load itself; one that names no number takes the number of users."""
+        if self.trace is not None:
+            return Load(TRACE, self.trace.rate)
         text = self.demand.load
         if text.strip().lower() not in COUNTED or text.strip().lower() == "single":
             return parse_load(text)
@@ -59,6 +64,8 @@ class Traffic:
 
     def budget(self, load: Load) -> Budget:
         """How many requests a run of this load takes."""
+        if self.trace is not None:
+            return Budget(0, self.trace.requests, 0)
         if load.open_loop:
             return open_budget(load.value, self.demand.requests)
         if load.kind == "closed":
@@ -67,6 +74,8 @@ class Traffic:
 
     def workload(self, users: int | None) -> Workload:
         """What a run at this many users takes its requests from."""
+        if self.trace is not None:
+            return self.trace
         load = self.load(users)
         budget = self.budget(load)
         lengths, ends = (self.prompt, self.output), (budget.warmup, budget.cooldown)
@@ -88,7 +97,20 @@ class Traffic:
 
 def traffic(demand: Demand) -> Traffic:
     """The distributions that a demand names; a length given by itself wins over the workload's."""
+    if demand.trace is not None:
+        return _traced(demand, demand.trace)
     base = preset(demand.workload)
     prompt = parse_lengths(demand.prompt_tokens, "prompt") if demand.prompt_tokens else base.prompt
     output = parse_lengths(demand.output_tokens, "output") if demand.output_tokens else base.output
     return Traffic(demand, prompt, output, parse_think(demand.think))
+
+
+def _traced(demand: Demand, path: str) -> Traffic:
+    """A demand for the requests of a file, which leave nothing to say about loads and lengths."""
+    usual = Demand()
+    for name in ("load", "workload", "prompt_tokens", "output_tokens", "think", "requests"):
+        if getattr(demand, name) != getattr(usual, name):
+            flag = name.replace("_", "-")
+            raise UsageError(f"--trace says when requests come and how long they are: leave --{flag} out")
+    trace = read_trace(Path(path))
+    return Traffic(demand, trace.prompt, trace.output, parse_think(demand.think), trace)
