@@ -106,7 +106,12 @@ def kind(one: Observation) -> str:
 
 
 def dense(one: Observation) -> bool:
-    return not catalog.model(one.model).experts
+    return not catalog.model(one.point.model).experts
+
+
+def model_of(one: Observation) -> str:
+    """The catalogue's name for its model."""
+    return catalog.model(one.point.model).id
 
 
 def series(model: str) -> str:
@@ -118,19 +123,19 @@ def series(model: str) -> str:
 
 def has_sibling(one: Observation) -> bool:
     """Whether its laboratory measured another model of its series on the same card."""
-    return len(_models().get(_place(one), set()) - {one.model}) > 0
+    return len(_models().get(_place(one), set()) - {model_of(one)}) > 0
 
 
 @cache
 def _models() -> Mapping[tuple[str, ...], set[str]]:
     found: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for one in observations():
-        found[_place(one)].add(one.model)
+        found[_place(one)].add(model_of(one))
     return found
 
 
 def _place(one: Observation) -> tuple[str, ...]:
-    return one.family.kernels, one.family.gpu, OWN["laboratory"](one), series(one.model)
+    return one.family.kernels, one.family.gpu, OWN["laboratory"](one), series(model_of(one))
 
 
 def has_like_card(one: Observation) -> bool:
