@@ -10,7 +10,7 @@ from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
 from calibration.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import HostRates, Profile, load
-from calibration.scopes import COEFFICIENTS, HOST, paths
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, paths
 from calibration.staircase import corrections, staircases
 from sim.errors import BadScenario
 
@@ -70,15 +70,22 @@ def fit_observations(
 def coefficients(solution: Solution, observations: Sequence[Observation]) -> dict[str, dict[str, float]]:
     """Values of the widest scopes and corrections of the others, without those that correct nothing.
 
-    A host whose work is in no measured time apart is not told apart from the launches, so it gets no value.
+    What is in no measured time of some kernels, as the host's work or prompts beside answers, gets no value for them.
     """
     hosted = {one.family.kernels for one in observations if one.hosted}
+    mixed = {one.family.kernels for one in observations if is_mixed(one)}
+    told = {name: hosted if name in HOST else mixed for name in (*HOST, *MIXED)}
     values: dict[str, dict[str, float]] = {name: {} for name in COEFFICIENTS}
     for (name, path), part in solution.parts.items():
-        known = name not in HOST or path.split("/")[0] in hosted
+        known = name not in told or path.split("/")[0] in told[name]
         if known and ("/" not in path or abs(part) > LEAST_CORRECTION):
             values[name][path] = exp(part)
     return values
+
+
+def is_mixed(one: Observation) -> bool:
+    """Whether answers were read beside prompts."""
+    return any(work.mixed_cells for _, work in one.passes)
 
 
 def origins(observations: Sequence[Observation], solution: Solution) -> dict[str, str]:

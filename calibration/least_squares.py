@@ -14,7 +14,7 @@ from scipy.linalg import solve
 from scipy.sparse import csr_array, diags
 
 from calibration.observations import Observation
-from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, LINKS, paths
+from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, LINKS, MIXED, paths
 from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
 
 Array = Any
@@ -26,6 +26,8 @@ PRIORS = {
     "prompt_flops_efficiency": (0.55, 0.3),
     "kv_efficiency": (0.75, 0.3),
     "attention_flops_efficiency": (0.35, 0.4),
+    # kernel profiles of an RTX 4090 and an RTX PRO 6000 (LLMServingSim at 5daddb2): 0.53 and 0.72
+    "mixed_kv_efficiency": (0.62, 0.2),
     "launch_us": (300.0, 0.8),
     "layer_us": (20.0, 1.0),
     "row_us": (10.0, 0.8),
@@ -42,6 +44,7 @@ NARROWER = {
     **dict.fromkeys(LATENCIES, (0.5, 0.5)),
     **dict.fromkeys(HOST, (0.5,)),
     **dict.fromkeys(LINKS, (0.8,)),
+    **dict.fromkeys(MIXED, (0.2,)),
 }
 OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
 FIRST_VENDOR = "nvidia"
@@ -50,7 +53,7 @@ OVER_RATE = 0.02  # an efficiency above 1 means that the data sheet is wrong, wh
 NOISE = 0.05  # a residual of so much counts in full; far larger ones count like their root
 STEP = 1e-4  # of a logarithm, for a derivative
 VENDOR_DEPTH = 2
-RATES = (*EFFICIENCIES, *ATTENTION, "link_efficiency")
+RATES = (*EFFICIENCIES, *ATTENTION, *MIXED, "link_efficiency")
 MOST_STEPS = 60
 CLOSE_ENOUGH = 1e-7  # the largest change of a logarithm in the last step
 FOR_CHECKS = 1e-4  # the same where the fit only serves to predict what it has not seen

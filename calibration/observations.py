@@ -7,7 +7,7 @@ from calibration import catalog
 from calibration.impossible import Impossible
 from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
-from calibration.scopes import Family, era, weights_class
+from calibration.scopes import Family, era, shape, weights_class
 from calibration.sieve import verdict
 from calibration.terms import Facts, facts
 from sim.engine import Traits
@@ -25,7 +25,7 @@ class Observation:
     """One time, the passes it took (how often, and what each did), and whose kernels they were."""
 
     point: Point
-    model: str  # the catalogue's id
+    model: str  # its shape
     family: Family
     facts: Facts
     passes: Passes
@@ -70,7 +70,7 @@ def observation(point: Point) -> Observation:
         raise Unusable(f"load {point.load}: its batch is not known")
     measured, passes = reader(point, kernels, room(gpu, model, weight_bytes, point))
     amounts = facts(model, gpu, traits, weight_bytes)
-    return Observation(point, model.id, family, amounts, passes, family.era in ("v0", "sync"), measured)
+    return Observation(point, shape(model), family, amounts, passes, family.era in ("v0", "sync"), measured)
 
 
 def room(gpu: Gpu, model: Model, weight_bytes: float, point: Point) -> float:

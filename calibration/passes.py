@@ -123,8 +123,10 @@ def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     seconds = need(point.tpot_ms_mean or point.itl_ms_mean, "tpot_ms_mean") / 1e3
     share = (streams - 1) / output
     beside = prompts(point, kernels, 1.0, prompt)
-    step = ((1.0, decode(streams, prompt + output / 2)),)
-    return seconds, (*step, *((share * times, work) for times, work in beside))
+    step = decode(streams, prompt + output / 2)
+    mixed = min(1.0, share * beside[0][0])  # of the steps
+    steps = ((1.0, step._replace(mixed_cells=mixed * step.cells)),)
+    return seconds, (*steps, *((share * times, work) for times, work in beside))
 
 
 READERS: dict[str, Callable[[Point, str, float], tuple[float, Passes]]] = {

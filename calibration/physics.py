@@ -47,8 +47,8 @@ class Physics:
             raise NotSupported("data sheets price GPUs only; give a machine without one a measured step table")
         whose = family(deployment)
         kernels = profile.kernels(whose)
-        self.trust = profile.trust_in(whose, deployment.model.id)
-        self._curve: Steps = profile.staircase(whose, deployment.model.id)
+        self.trust = profile.trust_in(whose, scopes.shape(deployment.model))
+        self._curve: Steps = profile.staircase(whose, scopes.shape(deployment.model))
         gpu, memory = slowest(deployment.gpus), deployment.memory
         amounts = facts(deployment.model, gpu, deployment.traits, memory.weight_bytes)
         self._set_pass(kernels, amounts)
@@ -84,6 +84,7 @@ class Physics:
         """What reading a cell takes, by the layers that see them all and those that see a window."""
         self._cell_ps = ps(facts.cell_s / kernels.kv_efficiency)
         self._window_cell_ps = ps(facts.window_cell_s / kernels.kv_efficiency)
+        self._mixed_share: float = 1 / kernels.mixed_kv_efficiency
         self._window = int(facts.window)
         self._attention_cell_s: float = facts.attention_cell_s / kernels.attention_flops_efficiency
 
@@ -99,9 +100,13 @@ class Physics:
         self._host_row_s = 2 * model.active_parameters * self._spilled / cpu_rate
         self._crossings_s = 2 * rates.crossing_us * MICRO  # there and back
         self._crossing_bytes = 2 * model.hidden * HOST_ACTIVATION_BYTES
-        if not kv_on_host:
-            return
-        # what attends to cells on the host is computed there
+        if kv_on_host:
+            self._move_cells(deployment, kv_on_host, ram, cpu_rate)
+        self._mixed_ps = round(self._cell_ps * self._mixed_share), round(self._window_cell_ps * self._mixed_share)
+
+    def _move_cells(self, deployment: Deployment, kv_on_host: float, ram: float, cpu_rate: float) -> None:
+        """A share of the cells is read from the host's memory, and attended to there."""
+        model = deployment.model
         attention_flops = 4 * model.heads * model.head_dim * model.layers
         self._attention_cell_s += kv_on_host * (attention_flops / cpu_rate - self._attention_cell_s)
         cell_s = model.kv_bytes_per_token(deployment.traits.kv_bytes_per_element) / ram
@@ -207,7 +212,7 @@ class Physics:
         decodes, cells, more = one.decodes, one.cells, one.growth
         rows = decodes if one.prefill_tokens or one.padded < decodes else one.padded
         alone = self._decodes_ps(rows, decodes)
-        cell_ps, window_cell_ps = self._cell_ps, self._window_cell_ps
+        cell_ps, window_cell_ps = self._mixed_ps if one.prefill_tokens else (self._cell_ps, self._window_cell_ps)
         if not window_cell_ps:
             return alone, cells * cell_ps, more * cell_ps, FOREVER
         seen = decodes * self._window

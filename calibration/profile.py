@@ -10,7 +10,7 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from calibration.scopes import COEFFICIENTS, HOST, Family, paths, widening
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, paths, widening
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
@@ -19,6 +19,9 @@ BUILT_IN = ("measured", "datasheet")
 HOST_RATES = ("ram_efficiency", "cpu_efficiency", "crossing_us")
 # A share above 1 only says that the data sheet understates the part; far above, somebody entered per cent.
 MOST_EFFICIENT = 1.5
+
+# What is taken where no measurement tells it apart: launches hold the host's work, and prompts disturb nobody.
+UNTOLD = {**dict.fromkeys(HOST, 0.0), **dict.fromkeys(MIXED, 1.0)}
 
 Steps = tuple[tuple[float, float], ...]  # rows, and the measured time of a step of them over the formula's
 
@@ -54,8 +57,8 @@ class Profile:
         """The product along the path, which has to be known as far as the kernels themselves."""
         known = self.coefficients[name]
         parts = [known[path] for path in paths(name, family) if path in known]
-        if not parts and name in HOST:
-            return 0.0  # the launches hold it
+        if not parts and name in UNTOLD:
+            return UNTOLD[name]
         if not parts:
             raise NotSupported(
                 f"profile '{self.name}' has no {name} for {family.kernels} kernels on {family.memory_class} memory; "

@@ -6,13 +6,16 @@ far as the profile knows it, so that a card never measured gets what its class o
 
 from typing import NamedTuple
 
+from sim.hardware import Model
+
 EFFICIENCIES = ("weights_efficiency", "decode_flops_efficiency", "prompt_flops_efficiency")
 ATTENTION = ("kv_efficiency", "attention_flops_efficiency")
 LATENCIES = ("launch_us", "layer_us", "row_us")
 HOST = ("host_step_us", "host_row_us")
 LINKS = ("all_reduce_us", "link_efficiency")  # cards of a memory class are joined alike
+MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
-COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *LATENCIES, *HOST, *LINKS, *SHARED)
+COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
 
 
 class Family(NamedTuple):
@@ -31,7 +34,7 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     kernels, memory, vendor, weights, gpu, era = family
     if coefficient in SHARED:
         return (kernels,)
-    if coefficient in LINKS:
+    if coefficient in (*LINKS, *MIXED):
         return widening(kernels, memory)
     if coefficient in HOST:
         return (kernels, f"{kernels}/{era}")
@@ -45,6 +48,12 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
 def widening(*parts: str) -> tuple[str, ...]:
     """A path and all its beginnings, the shortest first."""
     return tuple("/".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+def shape(model: Model) -> str:
+    """What makes two models the same to kernels, whatever they are called."""
+    size = f"{model.parameters / 1e9:.2f}b"
+    return f"{size}-{model.layers}x{model.hidden}-{model.heads}:{model.kv_heads}x{model.head_dim}"
 
 
 def weights_class(weights: str, bits: float) -> str:

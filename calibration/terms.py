@@ -24,6 +24,7 @@ class Kernels(NamedTuple):
 
     weights_efficiency: Number  # of the bandwidth, reading weights
     kv_efficiency: Number  # of the bandwidth, reading keys and values
+    mixed_kv_efficiency: Number  # what is left of that in a pass that carries prompts too
     decode_flops_efficiency: Number  # of the dense rate, in the matrix products of decode rows
     prompt_flops_efficiency: Number  # the same for prompt rows, which come by the hundred
     attention_flops_efficiency: Number  # of the dense rate, in the attention of prompts
@@ -62,6 +63,7 @@ class Work(NamedTuple):
     outputs: Number
     cells: Number = 0
     prefill_cells: Number = 0
+    mixed_cells: Number = 0  # those of the decode rows' cells that are read in passes with prompts
 
 
 def facts(model: Model, gpu: Gpu, traits: Traits, weight_bytes: float) -> Facts:
@@ -112,9 +114,15 @@ def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
 
 
 def cells_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
-    """Seconds that reading the KV cells of the decode rows takes."""
-    inside = np.minimum(work.cells, work.decodes * facts.window)
-    return (facts.cell_s * work.cells + facts.window_cell_s * inside) / kernels.kv_efficiency
+    """Seconds that reading the KV cells of the decode rows takes; a kernel for prompts too is slower at it."""
+    alone = reading_s(facts, work.decodes, work.cells - work.mixed_cells)
+    mixed = reading_s(facts, work.decodes, work.mixed_cells)
+    return (alone + mixed / kernels.mixed_kv_efficiency) / kernels.kv_efficiency
+
+
+def reading_s(facts: Facts, rows: Number, cells: Number) -> Number:
+    """Seconds for cells at the data sheet's bandwidth, those of a window's layers no further than it."""
+    return facts.cell_s * cells + facts.window_cell_s * np.minimum(cells, rows * facts.window)
 
 
 def dense_tflops(gpu: Gpu, traits: Traits) -> float:

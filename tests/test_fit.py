@@ -20,7 +20,7 @@ from calibration.staircase import corrections, staircases
 from calibration.terms import Kernels, cells_s, pass_s
 from sim.cli.calibrating import committed
 
-TRUE = Kernels(0.7, 0.8, 0.5, 0.6, 0.4, 200.0, 30.0, 12.0, 900.0, 30.0, 15.0, 0.5, 1.8)
+TRUE = Kernels(0.7, 0.8, 0.6, 0.5, 0.6, 0.4, 200.0, 30.0, 12.0, 900.0, 30.0, 15.0, 0.5, 1.8)
 CARDS = ("a100-40g-sxm", "a100-80g-sxm", "h100-80g-sxm")
 MODELS = ("llama-3.1-8b", "llama-2-13b", "llama-2-7b")
 

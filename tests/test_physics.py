@@ -238,7 +238,8 @@ def test_a_pass_costs_what_the_formula_says(
     one = Pass(decoding, 500 * decoding, decoding, tokens, prefill_cells(tokens, 0), decoding + 1)
     kernels = DATASHEET.kernels(physics.family(put))
     amounts = terms.facts(put.model, put.gpus[0], put.traits, put.memory.weight_bytes)
-    work = terms.Work(decoding, tokens, decoding + 1, 500 * decoding, prefill_cells(tokens, 0))
+    mixed = 500 * decoding if tokens else 0
+    work = terms.Work(decoding, tokens, decoding + 1, 500 * decoding, prefill_cells(tokens, 0), mixed)
     host_us = kernels.host_step_us + kernels.host_row_us * (decoding + 1)
     expected_s = terms.pass_s(kernels, amounts, work) + terms.cells_s(kernels, amounts, work)
     expected_s += host_us / put.host.single_thread * terms.MICRO
@@ -257,7 +258,7 @@ def test_a_machine_without_a_gpu_is_sent_to_a_table() -> None:
 
 def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:
     assert DATASHEET.trust == "datasheet"
-    assert len(DATASHEET.sources) == 6 * 8 + 2 * 5 + 3
+    assert len(DATASHEET.sources) == 6 * 8 + 2 * 5 + 1 + 3
     assert min(len(source) for source in DATASHEET.sources.values()) > 10
 
 
