@@ -10,6 +10,7 @@ from calibration.gguf import read_gguf
 from calibration.hf_config import read_config
 from sim.errors import BadScenario, UnknownName
 from sim.hardware import Gpu, Host, Model
+from sim.naming import fold
 
 FOLDERS = {"gpu": "gpus", "host": "hosts", "model": "models"}
 # Its published table is the most complete one, so it stands in for models that have no figure of their own.
@@ -51,7 +52,7 @@ def weight_bits(model: Model, weights: str, engine: str = "") -> float:
     A model's own figure, from the size of a file, comes first.
     llama.cpp repacks a published mixture in MXFP4 and narrows what is around its experts; other engines load it as is.
     """
-    formats, key = _formats(), _fold(weights)
+    formats, key = _formats(), fold(weights)
     repacked = f"{key}moe"
     if engine == "llama_cpp" and repacked in _folded(model.gguf_bits):
         return _gguf_bits(model, repacked)
@@ -68,26 +69,26 @@ def weight_bits(model: Model, weights: str, engine: str = "") -> float:
 
 def is_gguf(weights: str) -> bool:
     """Whether a GGUF file can hold this format."""
-    key, formats = _fold(weights), _formats()
+    key, formats = fold(weights), _formats()
     return key not in formats["linear"] or key in formats["experts"]
 
 
 def kv_bytes_per_element(kv_type: str) -> float:
     """Bytes that one element of the KV cache takes, its share of the block's scale included."""
     sizes = _formats()["kv"]
-    if _fold(kv_type) not in sizes:
+    if fold(kv_type) not in sizes:
         raise UnknownName("KV cache type", kv_type, _spellings("kv"))
-    return sizes[_fold(kv_type)]
+    return sizes[fold(kv_type)]
 
 
 def _gguf_bits(model: Model, weights: str) -> float:
     """A GGUF type's bits: the model's own file first, then another 8B Llama's."""
     generic = _find(Model, "model", GENERIC_GGUF).gguf_bits
     bits = {**_formats()["gguf"], **_folded(generic), **_folded(model.gguf_bits)}
-    if _fold(weights) not in bits:
+    if fold(weights) not in bits:
         known = [*generic, *_spellings("gguf"), *_spellings("whole"), *_spellings("linear")]
         raise UnknownName("weight format", weights, known)
-    return bits[_fold(weights)]
+    return bits[fold(weights)]
 
 
 def _partly(bits: float, share: float) -> float:
@@ -103,10 +104,10 @@ def _embedding_share(model: Model) -> float:
 def _find(kind: type[Entry], word: str, name: str) -> Entry:
     if name.lower().endswith(".toml"):
         return _custom(kind, Path(name))
-    folder, key = FOLDERS[word], _fold(name)
+    folder, key = FOLDERS[word], fold(name)
     stem = _stems(folder).get(key) or _aliases(folder).get(key)
     if stem is None:
-        begun = [known for known in names(word) if _fold(known).startswith(key)]
+        begun = [known for known in names(word) if fold(known).startswith(key)]
         raise UnknownName(word, name, begun or names(word))
     return build(kind, _table(folder, stem), f"{folder}/{stem}.toml")
 
@@ -121,24 +122,19 @@ def _custom(kind: type[Entry], path: Path) -> Entry:
     return build(kind, {"id": path.stem, "name": table.get("id", path.stem), **table}, str(path))
 
 
-def _fold(name: str) -> str:
-    """A name as it is compared: case, dots, dashes and underscores do not count."""
-    return name.lower().translate(str.maketrans("", "", ".-_ "))
-
-
 @cache
 def _stems(folder: str) -> dict[str, str]:
     """The ids of a folder by their compared form; no file is opened."""
     paths = files("calibration").joinpath(folder).iterdir()
     stems = (path.name.removesuffix(".toml") for path in paths if path.name.endswith(".toml"))
-    return {_fold(stem): stem for stem in stems}
+    return {fold(stem): stem for stem in stems}
 
 
 @cache
 def _aliases(folder: str) -> dict[str, str]:
     """The ids of a folder by every other name they go by; this opens all its files."""
     stems = _stems(folder).values()
-    return {_fold(alias): stem for stem in stems for alias in _table(folder, stem).get("aliases", ())}
+    return {fold(alias): stem for stem in stems for alias in _table(folder, stem).get("aliases", ())}
 
 
 @cache
@@ -159,7 +155,7 @@ def _formats() -> dict[str, dict[str, float]]:
 
 
 def _folded(sizes: dict[str, float]) -> dict[str, float]:
-    return {_fold(name): size for name, size in sizes.items()}
+    return {fold(name): size for name, size in sizes.items()}
 
 
 def _spellings(group: str) -> list[str]:

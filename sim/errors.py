@@ -16,13 +16,13 @@ class UsageError(SimctlError):
 class UnknownName(UsageError):
     """A name that no catalogue holds; the nearest names are offered."""
 
-    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+    def __init__(self, kind: str, name: str, known: list[str], said: str | None = None) -> None:
         # difflib is imported here because only this error needs it
         from difflib import get_close_matches
 
         near = get_close_matches(name.lower(), known, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
-        super().__init__(f"unknown {kind} '{name}': {hint}")
+        super().__init__((said or f"unknown {kind} '{name}'") + f": {hint}")
         self.near = near
 
 

@@ -66,6 +66,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("policies/engines/vllm*.py", "vllm_engine", ""),
     ("policies/engines/ollama*.py", "ollama_engine", ""),
     ("policies/engines/llama*.py", "llama_engine", ""),
+    ("policies/engines/option_table.py", "vllm_engine ollama_engine llama_engine", ""),
     ("policies/routers/*.py", "frontdoor strides", "middle or instant"),
     ("policies/caches/prefix.py", "conformance paged_caches strides", "prefix"),
     ("policies/caches/*paged.py", "conformance paged_caches strides", "vllm_v1"),

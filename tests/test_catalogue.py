@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from calibration import catalog
 from sim.errors import BadScenario, UnknownName
 from sim.hardware import GIB, Gpu, Host, Model
+from sim.naming import fold
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "calibration"
 KINDS: dict[str, type[Gpu] | type[Host] | type[Model]] = {"gpu": Gpu, "host": Host, "model": Model}
@@ -74,14 +75,12 @@ def test_every_weight_format_has_a_source_or_is_recalled() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_two_entries_share_a_name(kind: str) -> None:
     owners = {
-        catalog._fold(spelling): name
+        fold(spelling): name
         for name in catalog.names(kind)
         for spelling in [name, *table(kind, name).get("aliases", [])]
     }
     for name in catalog.names(kind):
-        assert all(
-            owners[catalog._fold(spelling)] == name for spelling in [name, *table(kind, name).get("aliases", [])]
-        )
+        assert all(owners[fold(spelling)] == name for spelling in [name, *table(kind, name).get("aliases", [])])
 
 
 @given(st.sampled_from(ENTRIES), st.data())

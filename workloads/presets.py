@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from sim.errors import UnknownName
+from sim.naming import fold
 from workloads.distributions import Quantiles
 
 
@@ -31,16 +32,12 @@ def preset_names() -> list[str]:
 
 def preset(name: str) -> Preset:
     """The workload of that name; case, dots, dashes and underscores do not matter."""
-    known = {_plain(known): known for known in preset_names()}
-    if _plain(name) not in known:
+    known = {fold(known): known for known in preset_names()}
+    if fold(name) not in known:
         raise UnknownName("workload", name, list(known.values()))
-    stored = known[_plain(name)]
+    stored = known[fold(name)]
     text = (files("workloads") / "presets" / f"{stored}.toml").read_text(encoding="utf-8")
     return _from_table(stored, tomllib.loads(text))
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().translate(str.maketrans("", "", ".-_"))
 
 
 def _from_table(name: str, table: dict[str, Any]) -> Preset:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from policies.engines.option_table import OptionTable
 from sim.errors import NotSupported, UnknownName, UsageError
+from sim.naming import fold
 
 # The first builds with the behaviour that is modelled; what lies between behaves as the older one.
 VERSIONS = ("b2496", "b5913", "b6455", "b6723", "b6925", "b8901", "b9574", "b11434")
@@ -73,9 +75,9 @@ ALIASES = {
     "cache_type_k": "cache_type",
     "cache_type_v": "cache_type",
 }
-OF_THE_SCENARIO = ("version", "weights", "weight_bits", "kv_type")
 BOOLEAN = ("kv_unified", "cont_batching", "cache_prompt", "cache_idle_slots")
 LEAST = {"parallel": -1, "ctx_size": 0, "batch_size": 1, "ubatch_size": 1, "cache_ram": -1, "n_gpu_layers": 0}
+TABLE = OptionTable("llama.cpp", OPTIONS, ALIASES, NOT_MODELLED)
 KV_BYTES = {
     "f32": 4.0,
     "f16": 2.0,
@@ -115,28 +117,16 @@ def defaults_of(version: str) -> Defaults:
 
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were set, under the engine's names and with the right types."""
-    names = {_fold(name): name for name in (*OPTIONS, *OF_THE_SCENARIO)}
-    names |= {_fold(alias): name for alias, name in ALIASES.items()}
-    refused = {_fold(name): name for name in NOT_MODELLED}
-    read: dict[str, Any] = {}
-    for written, value in options.items():
-        key = _fold(written)
-        if key in refused:
-            raise NotSupported(f"llama.cpp's {refused[key]} is not modelled; leave it out")
-        if key not in names:
-            raise UnknownName("llama.cpp option", written, list(OPTIONS))
-        if names[key] not in OF_THE_SCENARIO and value is not None:
-            read[names[key]] = _typed(names[key], value)
-    return read
+    return {name: _typed(name, value) for name, value in TABLE.chosen(options)}
 
 
 def kv_type(asked: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """The cache's type: the server's own option, or the scenario's."""
     named = str(asked.get("cache_type") or options.get("kv_type") or "f16")
-    folded = {_fold(name): name for name in KV_BYTES} | {"fp16": "f16", "auto": "f16"}
-    if _fold(named) not in folded:
+    folded = {fold(name): name for name in KV_BYTES} | {"fp16": "f16", "auto": "f16"}
+    if fold(named) not in folded:
         raise UnknownName("llama.cpp cache_type", named, list(KV_BYTES))
-    return folded[_fold(named)]
+    return folded[fold(named)]
 
 
 def _build(version: str) -> int:
@@ -150,38 +140,18 @@ def _build(version: str) -> int:
 
 def _typed(name: str, value: Any) -> Any:
     if name in BOOLEAN:
-        word = str(value).lower()
-        if word not in ("true", "false", "1", "0", "on", "off", "yes", "no"):
-            raise UsageError(f"llama.cpp option {name} is on or off, not {value!r}")
-        return word in ("true", "1", "on", "yes")
+        return TABLE.switch(name, value)
     if name == "cache_type":
         return str(value)
     if name == "slot_prompt_similarity":
-        return _share(name, value)
+        return TABLE.share(name, value)
     if name in ("parallel", "n_gpu_layers") and str(value).lower() == "auto":
         return -1 if name == "parallel" else None
     return _count(name, value)
 
 
-def _share(name: str, value: Any) -> float:
-    try:
-        share = float(value)
-    except (TypeError, ValueError):
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise UsageError(f"llama.cpp option {name} is a share between 0 and 1, not {value!r}")
-    return share
-
-
 def _count(name: str, value: Any) -> int:
-    try:
-        count = int(str(value).replace("_", ""))
-    except ValueError:
-        count = LEAST[name] - 1
-    if isinstance(value, bool) or count < LEAST[name] or (name == "parallel" and count == 0):
-        raise UsageError(f"llama.cpp option {name} is a whole number from {LEAST[name]} on, not {value!r}")
+    count = TABLE.count(name, value, LEAST[name])
+    if name == "parallel" and count == 0:
+        raise UsageError("llama.cpp option parallel is a number of slots, or -1 for four that share a pool, not 0")
     return count
-
-
-def _fold(name: str) -> str:
-    return name.lower().translate(str.maketrans("", "", ".-_ "))

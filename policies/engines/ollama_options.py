@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.engines.ollama_defaults import FORK, LLAMA_SERVER, RUNNERS, number, release_of
-from sim.errors import NotSupported, UsageError
+from policies.engines.option_table import OptionTable
+from sim.errors import UsageError
+from sim.naming import fold
 
 OPTIONS: Mapping[str, str] = {
     "num_parallel": "slots, OLLAMA_NUM_PARALLEL; default 1, from 0.2 4 or 1 and from 0.6.7 to 0.9 2 or 1, as fits",
@@ -35,7 +37,7 @@ NOT_MODELLED = (
     "num_predict",
 )
 BOOLEAN = ("flash_attention", "new_engine", "context_shift", "truncate", "cold")
-OF_THE_SCENARIO = ("version", "weights", "weight_bits", "kv_type")
+MAY_BE_ZERO = ("num_gpu", "max_queue")
 ALIASES = {"context_length": "num_ctx"}
 ERAS = {
     "new_engine": (RUNNERS,),
@@ -46,22 +48,12 @@ MODELLED_TO = (0, 32)
 KV_BYTES = {"f16": 2.0, "q8_0": 1.0625, "q4_0": 0.5625}
 # Upstream's server takes more types; it is handed the name as it is.
 UPSTREAM_KV_BYTES = {"bf16": 2.0, "q5_1": 0.75, "q5_0": 0.6875, "q4_1": 0.625, "iq4_nl": 0.5625, "f32": 4.0}
+TABLE = OptionTable("Ollama", OPTIONS, ALIASES, NOT_MODELLED, prefix="ollama")
 
 
 def read_options(options: Mapping[str, Any], version: str) -> dict[str, Any]:
     """The options that were set, under the engine's names and with the right types."""
-    names = {fold(name): name for name in (*OPTIONS, *OF_THE_SCENARIO, *ALIASES)}
-    refused = {fold(name): name for name in NOT_MODELLED}
-    read: dict[str, Any] = {}
-    for written, value in options.items():
-        key = fold(written).removeprefix("ollama")
-        if key in refused:
-            raise NotSupported(f"Ollama's {refused[key]} is not modelled; leave it out")
-        if key not in names:
-            raise UsageError(f"Ollama has no option '{written}' that is known here; known: {', '.join(OPTIONS)}")
-        name = ALIASES.get(names[key], names[key])
-        if name not in OF_THE_SCENARIO and value is not None:
-            read[name] = _typed(name, value)
+    read = {name: _typed(name, value) for name, value in TABLE.chosen(options)}
     _check_version(read, version)
     return read
 
@@ -74,11 +66,6 @@ def kv_type(asked: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     if fold(str(named)) not in folded:
         raise UsageError(f"Ollama has no kv_cache_type '{named}'; known: {', '.join(KV_BYTES)}")
     return folded[fold(str(named))]
-
-
-def fold(name: str) -> str:
-    """A name as it is compared: dashes, dots, underscores and case do not count."""
-    return name.lower().translate(str.maketrans("", "", ".-_ "))
 
 
 def _check_version(read: Mapping[str, Any], version: str) -> None:
@@ -97,17 +84,7 @@ def _check_version(read: Mapping[str, Any], version: str) -> None:
 def _typed(name: str, value: Any) -> Any:
     """A value as its option takes it; what the command line gives as text is read."""
     if name in BOOLEAN:
-        word = str(value).lower()
-        if word not in ("true", "false", "1", "0", "on", "off", "yes", "no"):
-            raise UsageError(f"Ollama option {name} is on or off, not {value!r}")
-        return word in ("true", "1", "on", "yes")
+        return TABLE.switch(name, value)
     if name == "kv_cache_type":
         return str(value).lower()
-    least = 0 if name in ("num_gpu", "max_queue") else 1
-    try:
-        count = int(str(value).replace("_", ""))
-    except ValueError:
-        count = -1
-    if isinstance(value, bool) or count < least:
-        raise UsageError(f"Ollama option {name} is a whole number of {least} or more, not {value!r}")
-    return count
+    return TABLE.count(name, value, 0 if name in MAY_BE_ZERO else 1)

@@ -8,11 +8,12 @@ from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.engines.vllm_defaults import RELEASES, Defaults, batch_defaults, defaults_of, graph_sizes
 from policies.engines.vllm_memory import Budget, block_bytes, budget, require_one_request
-from policies.engines.vllm_options import OPTIONS, fold, read_options
+from policies.engines.vllm_options import OPTIONS, read_options
 from policies.schedulers.vllm_v1 import VllmV1
 from sim.engine import Deployment, MemoryPlan, Traits
 from sim.errors import NotSupported, UsageError
 from sim.hardware import Gpu, Host, Model
+from sim.naming import fold
 
 __all__ = ["OPTIONS", "VERSIONS", "deploy"]
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from policies.engines.option_table import OptionTable
 from policies.engines.vllm_defaults import OPTION_SINCE, number
-from sim.errors import NotSupported, UsageError
+from sim.errors import UsageError
 
 OPTIONS: Mapping[str, str] = {
     "max_num_seqs": "sequences in the batch; default by card, 256 or 1024",
@@ -60,25 +61,17 @@ BOOLEAN = {
     "scheduler_reserve_full_isl",
     "enforce_eager",
 }
-SHARES = {"gpu_memory_utilization": (0.0, 1.0), "watermark": (0.0, 1.0)}
-OF_THE_SCENARIO = ("version", "weights", "weight_bits", "kv_type")
+SHARES = ("gpu_memory_utilization", "watermark")
+MAY_BE_ZERO = ("long_prefill_token_threshold",)
+POLICIES = ("fcfs", "priority")
 ALIASES = {"policy": "scheduling_policy", "num_gpu_blocks_override": "num_gpu_blocks"}
+TABLE = OptionTable("vLLM", OPTIONS, ALIASES, NOT_MODELLED)
 
 
 def read_options(options: Mapping[str, Any], version: str) -> dict[str, Any]:
     """The options that were set, under the engine's names and with the right types."""
-    names = {fold(name): name for name in (*OPTIONS, *OF_THE_SCENARIO, *ALIASES)}
-    refused = {fold(name): name for name in NOT_MODELLED}
     read: dict[str, Any] = {}
-    for written, value in options.items():
-        key = fold(written)
-        if key in refused:
-            raise NotSupported(f"vLLM's {refused[key]} is not modelled; leave it out or use another engine")
-        if key not in names:
-            raise UsageError(f"vLLM has no option '{written}' that is known here; known: {', '.join(OPTIONS)}")
-        name = ALIASES.get(names[key], names[key])
-        if name in OF_THE_SCENARIO or value is None:
-            continue
+    for name, value in TABLE.chosen(options):
         since = OPTION_SINCE.get(name)
         if since and number(version) < number(since):
             raise UsageError(f"vLLM {version} has no option {name}; it came with {since}")
@@ -89,43 +82,20 @@ def read_options(options: Mapping[str, Any], version: str) -> dict[str, Any]:
 def _typed(name: str, value: Any) -> Any:
     """A value as its option takes it; what the command line gives as text is read."""
     if name in BOOLEAN:
-        word = str(value).lower()
-        if word not in ("true", "false", "1", "0", "on", "off", "yes", "no"):
-            raise UsageError(f"vLLM option {name} is on or off, not {value!r}")
-        return word in ("true", "1", "on", "yes")
+        return TABLE.switch(name, value)
     if name in SHARES:
         return _share(name, value)
     if name == "scheduling_policy":
-        if str(value).lower() not in ("fcfs", "priority"):
-            raise UsageError(f"vLLM option scheduling_policy is fcfs or priority, not {value!r}")
-        return str(value).lower()
-    if name == "kv_cache_dtype" or (name == "max_model_len" and str(value).lower() in ("auto", "-1")):
-        return "auto" if name == "max_model_len" else str(value)
-    return _count(name, value)
+        return TABLE.word(name, value, POLICIES)
+    if name == "kv_cache_dtype":
+        return str(value)
+    if name == "max_model_len" and str(value).lower() in ("auto", "-1"):
+        return "auto"
+    return TABLE.count(name, value, 0 if name in MAY_BE_ZERO else 1)
 
 
 def _share(name: str, value: Any) -> float:
-    low, high = SHARES[name]
-    try:
-        share = float(value)
-    except (TypeError, ValueError):
-        share = -1.0
-    if not low <= share <= high or (name == "gpu_memory_utilization" and share == 0):
-        raise UsageError(f"vLLM option {name} is a share between {low:g} and {high:g}, not {value!r}")
+    share = TABLE.share(name, value)
+    if name == "gpu_memory_utilization" and share == 0:
+        raise UsageError("vLLM option gpu_memory_utilization is a share between 0 and 1, and more than 0")
     return share
-
-
-def _count(name: str, value: Any) -> int:
-    least = 0 if name == "long_prefill_token_threshold" else 1
-    try:
-        count = int(str(value).replace("_", ""))
-    except ValueError:
-        count = -1
-    if isinstance(value, bool) or count < least:
-        raise UsageError(f"vLLM option {name} is a whole number of {least} or more, not {value!r}")
-    return count
-
-
-def fold(name: str) -> str:
-    """A name as it is compared: dashes, dots, underscores and case do not count."""
-    return name.lower().translate(str.maketrans("", "", ".-_ "))

@@ -7,7 +7,6 @@ from sim.compose.names import (
     engine,
     engine_name,
     engine_names,
-    fold,
     option_value,
     router,
     router_names,
@@ -15,6 +14,7 @@ from sim.compose.names import (
 )
 from sim.compose.runs import scenario, sweep
 from sim.compose.step_times import PROFILE, profile_of, step_band, step_cost
+from sim.naming import fold
 
 __all__ = [
     "DEFAULT_MODEL",

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from sim.compose.names import fold
 from sim.errors import UnknownName, UsageError
+from sim.naming import fold
 from sim.slo import SLO_PRESETS, Slo
 from sim.variant import Budget, Demand, closed_budget, open_budget
 from sim.workload import Workload

@@ -9,13 +9,9 @@ from typing import Any, cast
 
 from sim.engine import Engine
 from sim.errors import UnknownName, UsageError
+from sim.naming import fold
 from sim.router import RouterMaker
 from sim.scheduler import Scheduler
-
-
-def fold(name: str) -> str:
-    """A name as it is compared: case, dots, dashes and underscores do not count."""
-    return name.lower().translate(str.maketrans("", "", ".-_ "))
 
 
 @cache
