@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports import sensitivity_table
 from reports.document import Distribution, Document, Limit, Point, to_json
 from reports.schema import encode
 from reports.wording import WIDTH, curves, heading, verdict, wrapped
@@ -148,7 +149,7 @@ def plain(document: Document) -> str:
     """Verdicts first, then the numbers, within 100 columns."""
     blocks = [heading(document), "\n".join(verdict(document, row) for row in document.variants)]
     blocks += [aligned(table) for table in tables(document)]
-    blocks += [*notes(document), *counsel(document)]
+    blocks += [*notes(document), *sensitivity_table.told(document), *counsel(document)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

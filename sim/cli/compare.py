@@ -20,6 +20,7 @@ NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself
     gpu={"required": False},
     resume=NOT_HERE,
     explain=NOT_HERE,
+    sensitivity=NOT_HERE,
 )
 def command(vary: tuple[str, ...], **flags: Any) -> int:
     """What a change would bring: every combination of what is varied, under the same requests."""

@@ -1,6 +1,7 @@
 """What a sweep would do: the answer to --dry-run."""
 
 from reports.tables import Table, aligned
+from sim.cli.sensitivity import SEARCH_RUNS, planned
 from sim.cli.study import Study, slo_text
 from sim.cli.variants import Prepared
 from sim.hardware import GIB
@@ -22,6 +23,8 @@ def describe(study: Study) -> str:
         f"Loads: {loads}{more}",
         f"{runs:,} runs of {requests:,} requests in all, seeds {plan.seeds[0]} to {plan.seeds[-1]}",
     ]
+    if study.flags.sensitivity:
+        lines.append(_sensitivity(study))
     return "\n".join(lines) + "\n"
 
 
@@ -39,3 +42,8 @@ def _memory(row: Prepared) -> tuple[str, ...]:
 
 def _requests(study: Study, users: int | None) -> int:
     return study.traffic.budget(study.traffic.load(users)).total
+
+
+def _sensitivity(study: Study) -> str:
+    searches = planned(study)
+    return f"Sensitivity: {searches:,} searches more, about {SEARCH_RUNS * searches:,} runs"

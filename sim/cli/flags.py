@@ -48,6 +48,7 @@ class Flags:
     resume: bool
     fail_if: tuple[str, ...]
     explain: bool
+    sensitivity: bool
     engine_options: EngineOptions
 
 
@@ -115,6 +116,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "resume": _flag("Go on where a sweep with the same output was cut off.", is_flag=True, default=False),
     "fail_if": _flag("Exit 99: capacity<50, ttft_p99>1s, slo.", multiple=True, metavar="CONDITION"),
     "explain": _flag("Prove each cause by moving its knob.", default=True),
+    "sensitivity": _flag("Capacity by lengths, pauses and memory too.", is_flag=True, default=False),
     "quiet": _flag("No progress and no warnings on stderr.", is_flag=True, default=False),
     "dry_run": _flag("Say what would be run and what fits, and stop.", is_flag=True, default=False),
 }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command("run", cls=ScenarioCommand, epilog="Engines' own options are flags too: see `simctl list engines`.")
 @scenario_argument
-@shared(users="8", seeds=1)
+@shared(users="8", seeds=1, sensitivity={"hidden": True})
 def command(**flags: Any) -> int:
     """One load in detail: every latency, what the time to the first token went to, and how the run went on."""
     from sim.cli.sweep import conduct

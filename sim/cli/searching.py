@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from reports.document import Document
+from reports.document import Document, SensitivityRow
 from reports.wording import verdict
 from sim.cli.explained import Explainer
 from sim.cli.keeping import Kept, beside
 from sim.cli.open_loop import stability_rate
 from sim.cli.outputs import Output
 from sim.cli.results import document
+from sim.cli.sensitivity import sensitivity
 from sim.cli.study import Study, hopeless, judge
 from sim.cli.terminal import Screen
 from sim.errors import UsageError
@@ -39,19 +41,25 @@ def search(study: Study, screen: Screen, memory: Kept | None) -> tuple[Document,
     runner = study.runner(screen.report, memory)
     explainer = Explainer(study, runner)
     stable: dict[str, float | None] = {}
+    moved: list[SensitivityRow] = []
     findings = sweep(
         study.plan, runner, judge, lambda variant, so_far: _tell(explainer, screen, variant, so_far), hopeless
     )
     try:
         if not findings.interrupted and study.flags.explain:
             _prove(study, explainer, runner, stable)
+        if not findings.interrupted and study.flags.sensitivity:
+            points = {row.variant.id: findings.of(row.variant.id) for row in study.rows}
+            for shifted in sensitivity(study, runner, explainer.found, points):
+                moved.append(shifted)  # noqa: PERF402 (an interrupt keeps what came before it)
     except KeyboardInterrupt:
         findings.interrupted = True
     if memory is not None:
         memory.close(finished=not findings.interrupted)
         if memory.failure is not None:
             screen.say(f"simctl: warning: {memory.failure}")
-    return document(study, findings, explainer.found, stable), findings.interrupted
+    found = document(study, findings, explainer.found, stable)
+    return replace(found, sensitivity=tuple(moved)), findings.interrupted
 
 
 def _tell(explainer: Explainer, screen: Screen, variant: str, findings: Findings[PointMetrics]) -> None:

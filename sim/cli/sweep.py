@@ -27,13 +27,15 @@ def command(**flags: Any) -> int:
 
 def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
-    from sim.cli import dry_run, failing, outputs, searching, terminal
+    from sim.cli import dry_run, failing, outputs, searching, sensitivity, terminal
     from sim.cli.study import study
 
     asked = read(flags)
     places = outputs.parse_outputs(asked.output)
     resolved = study(asked)
     conditions = failing.parse_conditions(asked.fail_if, refines=resolved.plan.refine)
+    if asked.sensitivity:
+        sensitivity.require_searchable(resolved)
     if asked.dry_run:
         click.echo(dry_run.describe(resolved), nl=False)
         resolved.require_one()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from reports import tables, wording
+from reports import sensitivity_table, tables, wording
 from reports.document import Document
 from sim.runner import Progress as Step
 
@@ -32,7 +32,11 @@ def show(document: Document) -> None:
         console.print(Text(title, style="bold"))
         console.print(Text(header, style="bold cyan"))
         console.print(Text("\n".join(rows)))
-    for note in (*tables.notes(document), *tables.counsel(document)):
+    for note in tables.notes(document):
+        console.print(Text(f"\n{note}", style="dim"))
+    for moved in sensitivity_table.told(document):
+        console.print(Text(f"\n{moved}"))
+    for note in tables.counsel(document):
         console.print(Text(f"\n{note}", style="dim"))
 
 
