@@ -98,6 +98,12 @@ def test_layers_asked_for_are_put_on_the_card_whatever_is_reckoned() -> None:
     assert deploy("qwen3-8b", 22, free_gib=14.4, num_gpu=99, flash_attention=True).memory.layers_on_host == 0
 
 
+def test_an_overhead_is_left_alone_on_every_card() -> None:
+    left = deploy("qwen3-8b", 22, gpu_overhead=round(1.6 * GIB)).memory
+    assert left == deploy("qwen3-8b", 22, free_gib=16 - 1.6).memory
+    assert left.layers_on_host > deploy("qwen3-8b", 22).memory.layers_on_host
+
+
 def test_the_advice_names_slots_that_are_reckoned_to_fit() -> None:
     (told,) = deploy("qwen3-8b", 22, free_gib=14.4).warnings
     fits = int(told.split("--num-parallel ")[1].split()[0])

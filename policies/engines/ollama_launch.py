@@ -79,6 +79,7 @@ class Launch:
         self.kv_type = self._settle_kv_type(options)
         self.num_ctx = self._settle_context()
         margin = FIT_MARGIN_BYTES if self.era == LLAMA_SERVER else 0
+        margin += self.asked.get("gpu_overhead", 0)
         self.rooms = tuple(usable_bytes(gpu, margin) for gpu in gpus)
         self.slots = self._settle_slots()
         if self.slots.batch < self.slots.count and self.era != RUNNERS:

@@ -14,6 +14,7 @@ OPTIONS: Mapping[str, str] = {
     "num_batch": "tokens of a step; default 512, from 0.30 256 to 2048 by context and free memory",
     "max_queue": "requests that may wait for a load, OLLAMA_MAX_QUEUE; default 512; a loaded model has no such bound",
     "num_gpu": "layers on the GPUs, the output layer being the last; default as many as fit",
+    "gpu_overhead": "bytes of every card left to others, OLLAMA_GPU_OVERHEAD; default 0",
     "kv_cache_type": "f16, q8_0 or q4_0, OLLAMA_KV_CACHE_TYPE; needs flash attention; default f16",
     "flash_attention": "OLLAMA_FLASH_ATTENTION; default on from 0.30, before that for some families only",
     "new_engine": "0.6 to 0.24: the newer runner for every family, OLLAMA_NEW_ENGINE; default for some only",
@@ -28,7 +29,6 @@ NOT_MODELLED = (
     "max_loaded_models",
     "multiuser_cache",
     "sched_spread",
-    "gpu_overhead",
     "num_keep",
     "main_gpu",
     "use_mmap",
@@ -37,7 +37,7 @@ NOT_MODELLED = (
     "num_predict",
 )
 BOOLEAN = ("flash_attention", "new_engine", "context_shift", "truncate", "cold")
-MAY_BE_ZERO = ("num_gpu", "max_queue")
+MAY_BE_ZERO = ("num_gpu", "max_queue", "gpu_overhead")
 ALIASES = {"context_length": "num_ctx"}
 ERAS = {
     "new_engine": (RUNNERS,),
