@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports.labels import short_duration
-from reports.palette import NEUTRAL
+from reports.labels import short_duration, shown
+from reports.palette import NEUTRAL, Style, faded
 
 Figure = dict[str, Any]
 Axis = dict[str, Any]
@@ -29,6 +29,26 @@ def figure(data: Sequence[dict[str, Any]], x: Axis, y: Axis, **layout: Any) -> F
             "plot_bgcolor": "rgba(0,0,0,0)",
             **layout,
         },
+    }
+
+
+def area(
+    variant: str, name: str, curve: str, edges: Sequence[tuple[float, float, float]], style: Style
+) -> dict[str, Any]:
+    """The surface between the low and the high ends at each place, in the colour of its variant."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": shown(name),
+        "legendgroup": shown(variant),
+        "showlegend": False,
+        "meta": {"variant": variant, "curve": curve},
+        "x": [place for place, _, _ in edges] + [place for place, _, _ in reversed(edges)],
+        "y": [low for _, low, _ in edges] + [high for _, _, high in reversed(edges)],
+        "fill": "toself",
+        "fillcolor": faded(style.colour, 0.22),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
     }
 
 

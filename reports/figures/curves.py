@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.document import Cliff, Document, Point
-from reports.figures.canvas import Figure, bound_line, duration_axis, figure, load_axis
+from reports.figures.canvas import Figure, area, bound_line, duration_axis, figure, load_axis
 from reports.labels import by_rate, cliff_of, drawn_variants, load_of, load_text, points_of, shown
 from reports.palette import Style, faded, styles
 
@@ -63,20 +63,7 @@ def _band(variant: str, points: list[Point], style: Style, curve: Curve) -> Trac
     known = [(load, low, high) for load, low, high in edges if low is not None and high is not None]
     if all(low == high for _, low, high in known):
         return None
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": shown(f"{variant}, seeds"),
-        "legendgroup": shown(variant),
-        "showlegend": False,
-        "meta": {"variant": variant, "curve": f"{curve.name}, seeds"},
-        "x": [load for load, _, _ in known] + [load for load, _, _ in reversed(known)],
-        "y": [low for _, low, _ in known] + [high for _, _, high in reversed(known)],
-        "fill": "toself",
-        "fillcolor": faded(style.colour, 0.22),
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-    }
+    return area(variant, f"{variant}, seeds", f"{curve.name}, seeds", known, style)
 
 
 def cliffs(document: Document) -> list[Trace]:

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,22 +56,28 @@ def _with_results(outputs: list[Output]) -> list[Output]:
 
 
 def parse_output(text: str) -> Output:
-    """One format, with the file it goes to if it names one."""
+    """One format of a sweep's results, with the file it goes to if it names one."""
+    output = parse(text, FORMATS)
+    if output.kind == "html" and output.path is None and sys.stdout.isatty():
+        raise UsageError("-o html is a whole page, too long for a terminal: write -o html=page.html")
+    if output.kind == "parquet":
+        _check_parquet(output.path)
+    return output
+
+
+def parse(text: str, formats: Collection[str]) -> Output:
+    """One of these formats, with the file it goes to if it names one."""
     kind, equals, path = text.partition("=")
-    if kind.lower() not in FORMATS:
-        raise UnknownName("output format", kind, list(FORMATS))
+    if kind.lower() not in formats:
+        raise UnknownName("output format", kind, list(formats))
     if equals and not path:
         raise UsageError(f"-o {text} names no file: write -o {kind}=FILE, or -o {kind} for stdout")
-    if kind.lower() == "html" and not path and sys.stdout.isatty():
-        raise UsageError("-o html is a whole page, too long for a terminal: write -o html=page.html")
-    if kind.lower() == "parquet":
-        _check_parquet(path)
     return Output(kind.lower(), Path(path) if path else None)
 
 
-def _check_parquet(path: str) -> None:
+def _check_parquet(path: Path | None) -> None:
     """It is a file for programs, and needs more than the rest of simctl does."""
-    if not path:
+    if path is None:
         raise UsageError("-o parquet is not for the eye: write -o parquet=points.parquet")
     if find_spec("pyarrow") is None or find_spec("pandas") is None:
         raise UsageError("-o parquet needs pandas and pyarrow: pip install 'simctl[parquet]', or write -o csv=FILE")
