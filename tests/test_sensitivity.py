@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reports.document import Document, SensitivityRow, from_json, to_json
+from reports.figures.sensitivity import draw, parameters
 from reports.page import content
 from reports.sensitivity_table import told
 from reports.wording import WIDTH
@@ -96,6 +97,15 @@ def test_a_variant_that_does_not_fit_is_tried_with_more_memory_alone() -> None:
     assert [shift.deployment is not None for shift in found] == [False, False, False, False, True]
 
 
+def test_lengths_that_outgrow_the_context_are_told_with_what_to_type() -> None:
+    given = COMMON | {"max_model_len": 1600, "requests": 5, "users": "1..2"}
+    warnings = sweep(**given, sensitivity=True).warnings
+    (told_of,) = [text for text in warnings if "outgrow" in text]
+    assert "from --prompt-tokens 1,000 on" in told_of
+    assert "context of 1,600" in told_of
+    assert "--max-model-len 2048" in told_of
+
+
 def test_without_the_flag_the_results_are_what_they_were(moved: Document) -> None:
     assert replace(moved, sensitivity=()) == sweep(**COMMON)
 
@@ -112,6 +122,12 @@ def test_the_page_has_a_figure_for_every_parameter(moved: Document) -> None:
     html = content(moved)
     for name in ("prompt length", "answer length", "pause between messages", "GPU memory"):
         assert f"Capacity against {name}" in html
+
+
+def test_a_band_that_is_known_at_one_value_alone_does_not_stretch_the_figure(moved: Document) -> None:
+    assert all(row.high is not None for row in moved.sensitivity if row.value == 500)
+    drawn = [trace for name in parameters(moved) for trace in draw(moved, name)["data"]]
+    assert {trace["meta"]["curve"] for trace in drawn} == {"capacity_users"}
 
 
 def test_an_interrupt_keeps_what_is_done_and_resuming_gives_the_same(

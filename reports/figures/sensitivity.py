@@ -63,7 +63,7 @@ def _told(row: SensitivityRow) -> str:
 
 def _band(variant: str, rows: list[SensitivityRow], style: Style) -> list[dict[str, Any]]:
     known = [(row.value, row.low, row.high) for row in rows if row.low is not None and row.high is not None]
-    if not known:
+    if len(known) < 2:
         return []
     edge = {
         "type": "scatter",

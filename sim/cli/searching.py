@@ -12,6 +12,7 @@ from sim.cli.open_loop import stability_rate
 from sim.cli.outputs import Output
 from sim.cli.results import document
 from sim.cli.sensitivity import sensitivity
+from sim.cli.shift_notices import outgrown
 from sim.cli.study import Study, hopeless, judge
 from sim.cli.terminal import Screen
 from sim.errors import UsageError
@@ -59,7 +60,9 @@ def search(study: Study, screen: Screen, memory: Kept | None) -> tuple[Document,
         if memory.failure is not None:
             screen.say(f"simctl: warning: {memory.failure}")
     found = document(study, findings, explainer.found, stable)
-    return replace(found, sensitivity=tuple(moved)), findings.interrupted
+    if moved:
+        found = replace(found, sensitivity=tuple(moved), warnings=(*found.warnings, *outgrown(study)))
+    return found, findings.interrupted
 
 
 def _tell(explainer: Explainer, screen: Screen, variant: str, findings: Findings[PointMetrics]) -> None:
