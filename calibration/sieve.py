@@ -1,7 +1,6 @@
 """Measurements through the physics gate, their cards, models and formats looked up in the catalogue."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from calibration import catalog
@@ -25,25 +24,6 @@ class Unjudged:
     """Why physics has no say in a point."""
 
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sieved:
-    """Points by what physics says of them."""
-
-    possible: tuple[Point, ...]
-    refused: tuple[tuple[Point, Impossible], ...]
-    unjudged: tuple[tuple[Point, Unjudged], ...]
-
-
-def sieve(points: Iterable[Point]) -> Sieved:
-    """Every point, judged."""
-    verdicts = [(point, verdict(point)) for point in points]
-    return Sieved(
-        tuple(point for point, found in verdicts if found is None),
-        tuple((point, found) for point, found in verdicts if isinstance(found, Impossible)),
-        tuple((point, found) for point, found in verdicts if isinstance(found, Unjudged)),
-    )
 
 
 def verdict(point: Point) -> Impossible | Unjudged | None:

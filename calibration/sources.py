@@ -13,7 +13,6 @@ from calibration.points import Point
 from calibration.readers import points_csv
 from sim.errors import BadScenario, UnknownName
 
-NO_LICENCE = "none"
 INDEX = "sources.toml"
 
 
@@ -34,11 +33,6 @@ class Source:
     url: str = ""
     not_in_catalogue: tuple[str, ...] = ()  # GPUs and models that may have no entry
     held_out: str = ""  # why the fit leaves it out, so that it serves as a check; empty: it is fitted
-
-    @property
-    def licensed(self) -> bool:
-        """Whether whole tables may be held; otherwise only reduced figures are."""
-        return self.licence != NO_LICENCE
 
 
 @cache

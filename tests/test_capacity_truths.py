@@ -26,7 +26,7 @@ from sim.slo import Slo, meets
 from sim.sweep import Plan, Runner, sweep
 from sim.variant import Demand, Variant
 from sim.window import measured_rows
-from workloads.units import parse_users
+from workloads.units import parse_user_grid
 
 MODEL = "llama-3.1-8b"
 CHAT = compose.traffic(
@@ -68,7 +68,7 @@ def loads_of(engine: str) -> Loads:
 
 def searched(carries: Callable[[int], bool], grid: str) -> Bracket:
     """The bracket that a sweep over the grid ends with."""
-    verdicts = {users: carries(users) for users in parse_users(grid)}
+    verdicts = {users: carries(users) for users in parse_user_grid(grid).users}
     while (users := next_users(bracket(verdicts))) is not None:
         verdicts[users] = carries(users)
     return bracket(verdicts)
@@ -118,7 +118,7 @@ ORDER = [Judgement.FAIL, Judgement.UNDECIDED, Judgement.PASS]
 def judged(grades: dict[int, int], grid: str) -> Bracket:
     """The bracket of a search that sees these loads graded, from 0 for a sure failure to 2 for a sure pass."""
     seen: dict[int, Judgement] = {}
-    wanted = [*parse_users(grid)]
+    wanted = [*parse_user_grid(grid).users]
     while wanted:
         seen |= {users: ORDER[min(2, grades.get(users, 0))] for users in wanted}
         wanted = next_loads(seen)
@@ -162,7 +162,11 @@ def test_the_bracket_does_not_move_when_the_sweep_is_extended(engine: str) -> No
 
     def swept(grid: str) -> Bracket:
         plan = Plan(
-            (engine,), parse_users(grid), SEEDS, lambda _, users, seed: loads.scenario(users, seed), refine=True
+            (engine,),
+            parse_user_grid(grid).users,
+            SEEDS,
+            lambda _, users, seed: loads.scenario(users, seed),
+            refine=True,
         )
         runner = Runner(lambda result: float(meets(slo, latencies(result).of(measured_rows(result))).mean()))
         found = sweep(plan, runner, judged).of(engine)

@@ -32,7 +32,7 @@ from sim.scenario import Scenario
 from sim.simulate import simulate
 from sim.sweep import Findings, Key, Plan, Progress, Runner, sweep
 from sim.variant import Demand, Variant, closed_budget, open_budget
-from workloads.units import parse_users
+from workloads.units import parse_user_grid
 
 VLLM = Variant("vllm", "vllm", "a100-40g-sxm", "llama-3.1-8b")
 CHAT = compose.traffic(Demand(prompt_tokens="uniform:20,200", output_tokens="uniform:5,40", requests=40))
@@ -69,8 +69,8 @@ def searched(grid: tuple[int, ...], capacity: int) -> Bracket:
 
 @given(st.integers(0, 127), st.integers(7, 10))
 def test_a_longer_sweep_does_not_move_the_bracket(capacity: int, doublings: int) -> None:
-    found = searched(parse_users("1..128"), capacity)
-    assert searched(parse_users(f"1..{2**doublings}"), capacity) == found
+    found = searched(parse_user_grid("1..128").users, capacity)
+    assert searched(parse_user_grid(f"1..{2**doublings}").users, capacity) == found
     assert found.failing is not None
     assert found.passing <= capacity < found.failing
     assert found.failing - found.passing <= max(1, 0.08 * found.passing)
@@ -78,7 +78,7 @@ def test_a_longer_sweep_does_not_move_the_bracket(capacity: int, doublings: int)
 
 @given(st.integers(1, 100), st.integers(0, 300))
 def test_the_bracket_holds_the_capacity_from_any_grid(first: int, capacity: int) -> None:
-    found = searched(parse_users(f"{first}..400"), capacity)
+    found = searched(parse_user_grid(f"{first}..400").users, capacity)
     assert found.failing is not None
     assert found.passing <= capacity < found.failing
     assert found.narrow
@@ -162,7 +162,7 @@ def test_a_longer_sweep_does_not_move_a_bracket_with_undecided_loads(sure: int, 
         return Judgement.UNDECIDED if users <= sure + unsure else Judgement.FAIL
 
     def found(grid: str) -> Bracket:
-        seen = {users: judge_at(users) for users in parse_users(grid)}
+        seen = {users: judge_at(users) for users in parse_user_grid(grid).users}
         while wanted := [users for users in next_loads(seen) if users not in seen]:
             seen |= {users: judge_at(users) for users in wanted}
         return judged_bracket(seen)
@@ -216,7 +216,7 @@ def test_several_processes_give_the_same_results_in_the_order_asked(monkeypatch:
 
 
 def test_a_sweep_refines_until_the_bracket_is_narrow() -> None:
-    plan = Plan(("vllm",), parse_users("1..64"), (0,), scenarios({"max_num_seqs": 4}), refine=True)
+    plan = Plan(("vllm",), parse_user_grid("1..64").users, (0,), scenarios({"max_num_seqs": 4}), refine=True)
     strict = partial(summarise, slo=compose.slo("ttft=60ms"))
     findings = sweep(plan, Runner(strict), judged)
     found = judged_bracket({users: judged(seeds) for users, seeds in findings.of("vllm").items()})
@@ -257,7 +257,7 @@ class Known(Runner[float]):
 
 def runs_of(grid: str) -> int:
     counted: list[Progress] = []
-    plan = Plan(("vllm",), parse_users(grid), (0, 1, 2), scenarios(), refine=True)
+    plan = Plan(("vllm",), parse_user_grid(grid).users, (0, 1, 2), scenarios(), refine=True)
     runner = Known(float, report=counted.append)  # type: ignore[arg-type]
     found = sweep(plan, runner, lambda shares: interval(tuple(shares)).judge(), hopeless=lambda shares: not any(shares))
     verdicts = {users: interval(tuple(shares)).judge() for users, shares in found.of("vllm").items()}

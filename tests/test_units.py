@@ -15,7 +15,6 @@ from workloads.units import (
     parse_number,
     parse_size,
     parse_user_grid,
-    parse_users,
     to_ps,
 )
 
@@ -140,14 +139,14 @@ def test_seconds_become_the_nearest_picosecond() -> None:
 def test_users_are_a_doubling_range_a_stepped_range_or_a_list(text: str, users: tuple[int, ...], refine: bool) -> None:
     grid = parse_user_grid(text)
     assert (grid.users, grid.refine) == (users, refine)
-    assert parse_users(text) == users
+    assert parse_user_grid(text).users == users
     assert parse_user_grid(grid.text) == grid
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**5), st.sampled_from(["", "/100"]))
 def test_a_range_of_users_ascends_and_holds_both_ends(first: int, span: int, step: str) -> None:
     last = min(first + span, 10**6)
-    users = parse_users(f"{first}..{last}{step}")
+    users = parse_user_grid(f"{first}..{last}{step}").users
     assert (users[0], users[-1]) == (first, last)
     assert all(a < b for a, b in pairwise(users))
 
@@ -155,7 +154,7 @@ def test_a_range_of_users_ascends_and_holds_both_ends(first: int, span: int, ste
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
 def test_a_doubling_range_never_more_than_doubles(first: int, last: int) -> None:
     first, last = sorted((first, last))
-    users = parse_users(f"{first}..{last}")
+    users = parse_user_grid(f"{first}..{last}").users
     assert all(b <= 2 * a for a, b in pairwise(users))
     assert len(users) <= 2 + math.log2(last / first)
 

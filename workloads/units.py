@@ -103,11 +103,6 @@ class UserGrid:
     text: str
 
 
-def parse_users(text: str) -> tuple[int, ...]:
-    """The user counts of the first grid."""
-    return parse_user_grid(text).users
-
-
 def parse_user_grid(text: str) -> UserGrid:
     """`1..128` doubles and may be refined, `1..128/8` steps by 8, `1,10,50` is a list."""
     text = text.strip()
