@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from calibration import catalog
+from calibration import catalog, sampling
 from calibration.impossible import Impossible
 from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
@@ -15,6 +15,7 @@ from sim.errors import SimctlError
 from sim.hardware import Gpu, Model
 
 KERNELS = {"vllm": "vllm", "llama.cpp": "llama.cpp", "ollama": "llama.cpp"}
+SAMPLERS = {"vllm": "", "llama.cpp": "", "ollama": "penalised"}  # on the CPU; benches of llama.cpp sample nothing
 MOST_WEIGHTS = 0.95  # of the memory; beyond it layers are on the host
 ON_HOST = "layers on the CPU"  # as the reader of llama-bench notes it
 KV_SHARE = 0.9  # of what the weights leave of the memory
@@ -70,7 +71,9 @@ def observation(point: Point) -> Observation:
         raise Unusable(f"load {point.load}: its batch is not known")
     measured, passes = reader(point, kernels, room(gpu, model, weight_bytes, point))
     amounts = facts(model, gpu, traits, weight_bytes)
-    return Observation(point, shape(model), family, amounts, passes, family.era in ("v0", "sync"), measured)
+    sampled = sum(times * work.outputs for times, work in passes) * sampling.row_s(SAMPLERS[point.engine], model.vocab)
+    hosted = family.era in ("v0", "sync")
+    return Observation(point, shape(model), family, amounts, passes, hosted, measured - sampled)
 
 
 def room(gpu: Gpu, model: Model, weight_bytes: float, point: Point) -> float:

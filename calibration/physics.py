@@ -4,18 +4,18 @@ A step takes the host's share (added, or hidden under the GPU's when the engine 
 one, each of its passes (terms.py), and the layers that spilled to the host.
 """
 
-from calibration import scopes
-from calibration.profile import HostRates, Profile, Steps, at
-from calibration.terms import GIGA, MICRO, TERA, Facts, Kernels, facts, slowest
+from calibration import sampling, scopes
+from calibration.cells import cells_of
+from calibration.profile import Profile, Steps, at
+from calibration.spill import spill_of
+from calibration.terms import GIGA, MICRO, Facts, Kernels, facts, slowest
 from sim.batch import Batch, Pass
 from sim.clock import ps
 from sim.cost import FOREVER, StepCost, Stride
 from sim.engine import Deployment
 from sim.errors import NotSupported
 
-HOST_ACTIVATION_BYTES = 4  # across PCIe, to layers on the host
 PASSES_KEPT = 1 << 16  # times of passes remembered
-OFFLOAD_ROWS = 32  # llama.cpp's GGML_OP_OFFLOAD_MIN_BATCH: so many rows make sending the weights worth its while
 
 
 def step_cost(deployment: Deployment, profile: Profile) -> StepCost:
@@ -52,12 +52,14 @@ class Physics:
         gpu, memory = slowest(deployment.gpus), deployment.memory
         amounts = facts(deployment.model, gpu, deployment.traits, memory.weight_bytes)
         self._set_pass(kernels, amounts)
-        self._set_cells(kernels, amounts)
-        self._set_spill(deployment, kernels, amounts, profile.host)
-        self._host_step_ps = ps(kernels.host_step_us * MICRO / deployment.host.single_thread)
-        self._host_row_ps = ps(kernels.host_row_us * MICRO / deployment.host.single_thread)
-        self._overlaps = deployment.traits.overlaps_host
         self._pcie_bytes_s = gpu.pcie_gbs * GIGA
+        self._spill = spill_of(deployment, profile.host, self._pcie_bytes_s)
+        self._cells = cells_of(deployment, kernels, amounts, profile.host)
+        self._cell_ps, self._span_ps = self._cells.alone.row_ps, self._cells.alone.span_ps
+        self._host_step_ps = ps(kernels.host_step_us * MICRO / deployment.host.single_thread)
+        sampling_s = sampling.row_s(deployment.traits.sampler, deployment.model.vocab)
+        self._host_row_ps = ps((kernels.host_row_us * MICRO + sampling_s) / deployment.host.single_thread)
+        self._overlaps = deployment.traits.overlaps_host
         self._passes: dict[tuple[int, int], int] = {}
         self._mixed: dict[tuple[int, int, int], float] = {}
         self._steps: dict[tuple[int, int, int], tuple[int, int]] = {}
@@ -80,40 +82,6 @@ class Physics:
         self._latency_s, self._row_s = latency_us * MICRO, kernels.row_us * MICRO
         self._exchange_row_s = facts.exchange_row_s / kernels.link_efficiency
 
-    def _set_cells(self, kernels: Kernels, facts: Facts) -> None:
-        """What reading a cell takes, by the layers that see them all and those that see a window."""
-        self._cell_ps = ps(facts.cell_s / kernels.kv_efficiency)
-        self._window_cell_ps = ps(facts.window_cell_s / kernels.kv_efficiency)
-        self._mixed_share: float = 1 / kernels.mixed_kv_efficiency
-        self._window = int(facts.window)
-        self._attention_cell_s: float = facts.attention_cell_s / kernels.attention_flops_efficiency
-
-    def _set_spill(self, deployment: Deployment, kernels: Kernels, facts: Facts, rates: HostRates) -> None:
-        """The host's part: its share of layers and cells, and what they cost there."""
-        memory, host, model = deployment.memory, deployment.host, deployment.model
-        self._spilled = min(1.0, memory.layers_on_host / model.layers)
-        kv_on_host = memory.host_kv_bytes / ((memory.kv_bytes + memory.host_kv_bytes) or 1)
-        ram = host.ram_gbs * GIGA * rates.ram_efficiency
-        cpu_rate = host.cpu_tflops * TERA * rates.cpu_efficiency
-        self._host_weights_s = memory.host_weight_bytes / ram
-        self._host_weight_bytes = memory.host_weight_bytes
-        self._host_row_s = 2 * model.active_parameters * self._spilled / cpu_rate
-        self._crossings_s = 2 * rates.crossing_us * MICRO  # there and back
-        self._crossing_bytes = 2 * model.hidden * HOST_ACTIVATION_BYTES
-        if kv_on_host:
-            self._move_cells(deployment, kv_on_host, ram, cpu_rate)
-        self._mixed_ps = round(self._cell_ps * self._mixed_share), round(self._window_cell_ps * self._mixed_share)
-
-    def _move_cells(self, deployment: Deployment, kv_on_host: float, ram: float, cpu_rate: float) -> None:
-        """A share of the cells is read from the host's memory, and attended to there."""
-        model = deployment.model
-        attention_flops = 4 * model.heads * model.head_dim * model.layers
-        self._attention_cell_s += kv_on_host * (attention_flops / cpu_rate - self._attention_cell_s)
-        cell_s = model.kv_bytes_per_token(deployment.traits.kv_bytes_per_element) / ram
-        windowed = model.window_layers / model.layers
-        self._cell_ps += round(kv_on_host * (ps(cell_s * (1 - windowed)) - self._cell_ps))
-        self._window_cell_ps += round(kv_on_host * (ps(cell_s * windowed) - self._window_cell_ps))
-
     # -- one pass
 
     def _pass_s(self, decodes: int, prompt: int, outputs: int) -> float:
@@ -123,24 +91,18 @@ class Physics:
         if self._experts_s:
             reading += self._experts_s * (1 - self._unused_share**rows)
         body = self._decode_row_s * decodes + self._prompt_row_s * prompt
-        arithmetic = body * (1 - self._spilled) + self._head_row_s * outputs
+        spilled = self._spill.share
+        arithmetic = body * (1 - spilled) + self._head_row_s * outputs
         power = self._power
         together = float((reading**power + arithmetic**power) ** (1 / power))
         seconds = together + self._latency_s + self._row_s * outputs + self._exchange_row_s * rows
-        return seconds + self._spilled_s(rows, body * self._spilled) if self._spilled else seconds
-
-    def _spilled_s(self, rows: int, on_gpu_s: float) -> float:
-        """Layers on the host: computed there; a large batch has their weights sent to the GPU for this pass."""
-        if rows >= OFFLOAD_ROWS:
-            return self._host_weight_bytes / self._pcie_bytes_s + on_gpu_s
-        here = self._host_weights_s + self._host_row_s * rows
-        return here + self._crossings_s + self._crossing_bytes * rows / self._pcie_bytes_s
+        return seconds + self._spill.pass_s(rows, body * spilled) if spilled else seconds
 
     # -- one step
 
     def stride(self, batch: Batch) -> Stride:
         """The durations of the batch and of its repetitions."""
-        if batch.prompt_tokens or batch.host_bytes or self._window_cell_ps or len(batch.passes) != 1:
+        if batch.prompt_tokens or batch.host_bytes or self._cells.windowed or len(batch.passes) != 1:
             return self._general(batch)
         one = batch.passes[0]
         key = (one.decodes, one.outputs, one.padded)
@@ -148,11 +110,12 @@ class Physics:
         if known is None:
             known = self._steps[key] = self._step_ps(*key)
         base, hidden = known
-        cell_ps = self._cell_ps
-        first = base + one.cells * cell_ps
-        if first < hidden:
-            return under_host(first, one.growth * cell_ps, hidden)
-        return Stride(first, one.growth * cell_ps)
+        cell_ps, span_ps = self._cell_ps, self._span_ps
+        first, growth = base + one.cells * cell_ps, one.growth * cell_ps
+        if span_ps:
+            first += one.cells // one.decodes * span_ps
+            growth += one.growth // one.decodes * span_ps
+        return under_host(first, growth, hidden) if first < hidden else Stride(first, growth)
 
     def _step_ps(self, decodes: int, outputs: int, padded: int) -> tuple[int, int]:
         """A step of decodes, host included where it is not hidden; and the host's time that the step may hide."""
@@ -205,22 +168,11 @@ class Physics:
         return self._repeated(decode, growth, steps, host)
 
     def _decoding_ps(self, one: Pass) -> tuple[int, int, int, int]:
-        """A pass's decodes by themselves, their cells, how those grow from step to step, and for how many steps so.
-
-        Rows are taken to be equally long: all leave the window at once.
-        """
-        decodes, cells, more = one.decodes, one.cells, one.growth
+        """A pass's decodes by themselves, their cells, how those grow from step to step, and for how many steps so."""
+        decodes = one.decodes
         rows = decodes if one.prefill_tokens or one.padded < decodes else one.padded
         alone = self._decodes_ps(rows, decodes)
-        cell_ps, window_cell_ps = self._mixed_ps if one.prefill_tokens else (self._cell_ps, self._window_cell_ps)
-        if not window_cell_ps:
-            return alone, cells * cell_ps, more * cell_ps, FOREVER
-        seen = decodes * self._window
-        if cells >= seen:
-            return alone, cells * cell_ps + seen * window_cell_ps, more * cell_ps, FOREVER
-        alike = (seen - cells) // more + 1 if more else FOREVER
-        cell_ps += window_cell_ps
-        return alone, cells * cell_ps, more * cell_ps, alike
+        return alone, *self._cells.reading(decodes, one.cells, one.growth, mixed=bool(one.prefill_tokens))
 
     def _prompts_ps(self, one: Pass, alone: int) -> int:
         """What a pass takes longer than its decodes alone, because of its prompts and the padding among them."""
@@ -228,7 +180,7 @@ class Physics:
         if padded > prompt:
             prompt = padded
         seconds = self._mixed_s(one.decodes, prompt, one.outputs)
-        whole = ps(seconds + one.prefill_cells * self._attention_cell_s)
+        whole = ps(seconds + one.prefill_cells * self._cells.attention_s)
         return whole - alone if whole > alone else 0
 
     def _once(self, batch: Batch, decode: int, prompt: int, host: int) -> Stride:

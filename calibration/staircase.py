@@ -51,7 +51,9 @@ def parts(one: Observation) -> list[tuple[tuple[str, float], float]]:
 def scopes(one: Observation) -> tuple[str, ...]:
     family = one.family
     path = (family.kernels, family.memory_class, family.vendor, family.weights, family.gpu, one.model)
-    return widening(*path)[FROM_DEPTH - 1 :]
+    found = widening(*path)[FROM_DEPTH - 1 :]
+    # how experts are spread over rows is the formula's to say: what it misses of them is not for dense models
+    return found[-1:] if one.facts.expert_share else found
 
 
 def between(count: float) -> list[tuple[float, float]]:

@@ -38,6 +38,7 @@ class Traits:
     overlaps_host: bool = False  # the next step is decided while this one runs
     unified_cells: bool = False  # every row scans the whole pool's span
     tensor_parallel: int = 1
+    sampler: str = ""  # on the CPU: plain, penalised (for repetition) or own; empty: on the GPU
 
 
 @dataclass(frozen=True, slots=True)

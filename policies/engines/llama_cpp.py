@@ -209,6 +209,7 @@ class _Start:
                 weight_bits=self.bits,
                 kv_bytes_per_element=KV_BYTES[self.kv_type],
                 unified_cells=self.unified,
+                sampler="plain",
             ),
             scheduler=self._scheduler(settled),
             cache=self.cells.cache(),

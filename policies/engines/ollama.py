@@ -75,7 +75,15 @@ def _traits(launch: Launch) -> Traits:
         kv_bytes_per_element=launch.kv_bytes,
         overlaps_host=launch.looks_ahead,
         unified_cells=launch.era != LLAMA_SERVER,
+        sampler=_sampler(launch),
     )
+
+
+def _sampler(launch: Launch) -> str:
+    """Who samples; upstream's chain punishes repetition if asked to, which Ollama's runners do by default."""
+    if launch.era == LLAMA_SERVER:
+        return "plain"
+    return "own" if launch.own_engine else "penalised"
 
 
 def _scheduler(launch: Launch) -> Scheduler:
