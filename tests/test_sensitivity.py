@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from reports.document import Document, SensitivityRow, from_json, to_json
+from reports.document import Document, SensitivityRow, from_json, to_json, to_text
 from reports.figures.sensitivity import draw, parameters
 from reports.page import content
+from reports.sections.repeat import command
 from reports.sensitivity_table import told
 from reports.wording import WIDTH
 from sim.cli.library import flags_of, sweep
@@ -107,7 +108,19 @@ def test_lengths_that_outgrow_the_context_are_told_with_what_to_type() -> None:
 
 
 def test_without_the_flag_the_results_are_what_they_were(moved: Document) -> None:
-    assert replace(moved, sensitivity=()) == sweep(**COMMON)
+    plain = sweep(**COMMON)
+    assert moved.scenario == plain.scenario | {"sensitivity": True}
+    assert replace(moved, sensitivity=(), scenario=plain.scenario) == plain
+
+
+def test_the_results_can_be_asked_for_again(moved: Document, tmp_path: Path) -> None:
+    place, again = tmp_path / "results.json", tmp_path / "again.json"
+    assert "--sensitivity" in command(moved).replace("\\\n", " ").split()
+    small = sweep(**COMMON | {"users": "1..2", "requests": 5}, sensitivity=True)
+    place.write_text(to_text(small), encoding="utf-8")
+    words = ["sweep", str(place), "--no-explain", "--quiet", "-o", f"json={again}"]
+    assert CliRunner().invoke(cli, words, prog_name="simctl").exit_code == 0
+    assert again.read_text(encoding="utf-8") == place.read_text(encoding="utf-8")
 
 
 def test_the_results_are_written_and_read_again(moved: Document, tmp_path: Path) -> None:

@@ -22,10 +22,16 @@ def draw(document: Document) -> Html:
     return section("repeat", "Make it again", LEAD, element("div", block, copy, save, class_="command"))
 
 
+SWITCHES = ("sensitivity",)  # flags without a value; options of engines take true and false
+
+
 def command(document: Document) -> str:
     """The sweep with every flag resolved; what stands for itself is left out."""
     words = ["simctl compare" if document.comparison else "simctl sweep"]
     for name, value in document.scenario.items():
+        if name in SWITCHES:
+            words += [f"--{name}"] if value else []
+            continue
         words += [f"--{name} {shlex.quote(_text(item))}".rstrip() for item in _items(value)]
     return " \\\n  ".join(words)
 

@@ -120,6 +120,8 @@ def scenario_table(study: Study) -> dict[str, Any]:
     table |= {"slo": slo_text(study.slo)}
     if flags.trace is not None:  # which has the lengths in it
         table |= {"trace": flags.trace, "prompt-tokens": None, "output-tokens": None}
+    if flags.sensitivity:
+        table["sensitivity"] = True
     table |= {"gpu": card.id, "model": model.id, "host": host.id}
     for variant in asked_variants(flags):
         table |= {name.replace("_", "-"): value for name, value in variant.options.items()}
