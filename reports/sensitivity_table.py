@@ -12,11 +12,11 @@ GAP = "  "
 TITLE = "Users at once within the SLO with one thing moved, all else as asked"
 
 
-def told(document: Document) -> list[str]:
-    """The tables, side by side only as far as the terminal is wide, and what moves the capacity the most."""
+def told(document: Document) -> tuple[str, str] | None:
+    """A table no wider than the terminal, and what moves the capacity the most; None where nothing was moved."""
     if not document.sensitivity:
-        return []
-    return ["\n\n".join(_tables(document)), *_most(document)]
+        return None
+    return "\n\n".join(_tables(document)), _most(document)
 
 
 # -- the table
@@ -85,7 +85,7 @@ def _end_of_range(document: Document, variant: str) -> int | None:
 # -- the sentence
 
 
-def _most(document: Document) -> list[str]:
+def _most(document: Document) -> str:
     """For the variant that carries most: the parameter with the widest range of capacities, and the next."""
     variants = dict.fromkeys(row.variant for row in document.sensitivity)
     variant = max(variants, key=lambda name: _asked(document, name) or 0)
@@ -95,10 +95,10 @@ def _most(document: Document) -> list[str]:
     ]
     moving = sorted((line for line in lines if _reach(line) > 0), key=_reach, reverse=True)
     if not moving:
-        return [wrapped(f"{variant}: nothing that was moved moves the capacity")]
+        return wrapped(f"{variant}: nothing that was moved moves the capacity")
     first, *others = (_range(document, line) for line in moving[:2])
     then = f"; then {others[0]}" if others else ""
-    return [wrapped(f"What moves {variant} the most over these ranges: {first}{then}")]
+    return wrapped(f"What moves {variant} the most over these ranges: {first}{then}")
 
 
 def _value(row: SensitivityRow) -> float:

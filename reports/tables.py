@@ -149,7 +149,7 @@ def plain(document: Document) -> str:
     """Verdicts first, then the numbers, within 100 columns."""
     blocks = [heading(document), "\n".join(verdict(document, row) for row in document.variants)]
     blocks += [aligned(table) for table in tables(document)]
-    blocks += [*notes(document), *sensitivity_table.told(document), *counsel(document)]
+    blocks += [*notes(document), *(sensitivity_table.told(document) or ()), *counsel(document)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -159,6 +159,9 @@ def markdown(document: Document) -> str:
     for table in tables(document):
         lines += ["", f"### {table.title}", "", _pipes(table.header), _pipes(["---:"] * len(table.header))]
         lines += [_pipes(row) for row in table.rows]
+    if moved := sensitivity_table.told(document):
+        capacities, sentence = moved
+        lines += ["", "```", capacities, "```", "", sentence]
     lines += [line for note in (*notes(document), *document.advice) for line in ("", note)]
     return "\n".join(lines) + "\n"
 

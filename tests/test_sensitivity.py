@@ -15,6 +15,7 @@ from reports.figures.sensitivity import draw, parameters
 from reports.page import content
 from reports.sections.repeat import command
 from reports.sensitivity_table import told
+from reports.tables import markdown, plain
 from reports.wording import WIDTH
 from sim.cli.library import flags_of, sweep
 from sim.cli.main import cli
@@ -108,9 +109,9 @@ def test_lengths_that_outgrow_the_context_are_told_with_what_to_type() -> None:
 
 
 def test_without_the_flag_the_results_are_what_they_were(moved: Document) -> None:
-    plain = sweep(**COMMON)
-    assert moved.scenario == plain.scenario | {"sensitivity": True}
-    assert replace(moved, sensitivity=(), scenario=plain.scenario) == plain
+    without = sweep(**COMMON)
+    assert moved.scenario == without.scenario | {"sensitivity": True}
+    assert replace(moved, sensitivity=(), scenario=without.scenario) == without
 
 
 def test_the_results_can_be_asked_for_again(moved: Document, tmp_path: Path) -> None:
@@ -199,21 +200,27 @@ def rows(**users: list[int | None]) -> tuple[SensitivityRow, ...]:
     )
 
 
+def in_words(document: Document) -> tuple[str, str]:
+    found = told(document)
+    assert found is not None
+    return found
+
+
 def test_the_sentence_names_what_moves_the_capacity_the_most() -> None:
-    more = told(results(sensitivity=rows(think=[10, 20], vram=[10, 50])))[-1]
+    _, more = in_words(results(sensitivity=rows(think=[10, 20], vram=[10, 50])))
     assert "What moves vllm the most" in more
     assert more.index("GPU memory (10 users at 20") < more.index("pause between messages (10 users at 0")
 
 
 def test_what_does_not_start_is_a_dash_and_moves_nothing() -> None:
-    table, sentence = told(results(sensitivity=rows(vram=[None, 12])))
+    table, sentence = in_words(results(sensitivity=rows(vram=[None, 12])))
     assert [words.split()[-2:] for words in table.splitlines() if words.startswith("GPU memory 20")] == [["-", "-"]]
     assert "nothing that was moved moves the capacity" in sentence
 
 
 def test_an_end_of_the_range_is_marked_as_such() -> None:
     open_ended = tuple(cliff(name, status="not_reached", capacity_users=32) for name in ("ollama", "vllm"))
-    table, _ = told(results(cliffs=open_ended, sensitivity=rows(think=[8, 32])))
+    table, _ = in_words(results(cliffs=open_ended, sensitivity=rows(think=[8, 32])))
     (last,) = [words for words in table.splitlines() if words.startswith("pause between messages 10")]
     assert last.split()[-2:] == ["32+", "32+"]
 
@@ -222,13 +229,21 @@ def test_the_table_stays_within_the_terminal(moved: Document) -> None:
     many = [f"vllm with many words {number}" for number in range(9)]
     wide = tuple(replace(row, variant=name) for name in many for row in moved.sensitivity)
     for document in (moved, replace(moved, sensitivity=wide)):
-        text = "\n".join(told(document))
+        text = "\n".join(in_words(document))
         assert max(map(len, text.splitlines())) <= WIDTH
         assert all(row.variant in text for row in document.sensitivity)
 
 
 def test_nothing_is_told_where_nothing_was_moved() -> None:
-    assert told(results(sensitivity=())) == []
+    assert told(results(sensitivity=())) is None
+    assert "moves" not in plain(results(sensitivity=())) + markdown(results(sensitivity=()))
+
+
+def test_text_and_markdown_say_it(moved: Document) -> None:
+    table, sentence = in_words(moved)
+    for text in (plain(moved), markdown(moved)):
+        assert table in text
+        assert sentence in text
 
 
 # -- lengths

@@ -34,7 +34,7 @@ def show(document: Document) -> None:
         console.print(Text("\n".join(rows)))
     for note in tables.notes(document):
         console.print(Text(f"\n{note}", style="dim"))
-    for moved in sensitivity_table.told(document):
+    for moved in sensitivity_table.told(document) or ():
         console.print(Text(f"\n{moved}"))
     for note in tables.counsel(document):
         console.print(Text(f"\n{note}", style="dim"))
