@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -12,12 +12,20 @@ from tests.recordings import NAMES, RECORDED, LevelFigures, load, prompt_length,
 
 DATA = RECORDED.parent
 DATA_FILES = sorted(path for path in DATA.rglob("*") if path.is_file() and path.name != "README.md")
-KEPT = re.compile(
-    r"\.(jsonl|csv|meta\.json)(\.gz)?$|vllm-scheduler/\d\d_\w+\.json\.gz$|vllm-scheduler-random/random_\d+\.json\.gz$"
-)
+# What may lie in each folder. What a server wrote on its log or its console is kept only where we made it up ourselves.
+KEPT = {
+    "recorded": r"[\w-]+/[\w-]+(\.iterations|\.passes)?(\.jsonl|\.csv|\.meta\.json)(\.gz)?",
+    "vllm-scheduler": r"\d\d_\w+\.json\.gz",
+    "vllm-scheduler-random": r"random_\d+\.json\.gz",
+    "load_test": r"(levels|requests)\.csv",
+    "formats": r"\w+(\.meta\.json|\.json|\.jsonl|\.csv|\.md|\.log|\.txt)",
+    "outputs": r"\w+\.(json|jsonl|csv|md|txt)",
+}
+MOST_BYTES_BY_HAND = 20_000  # what is longer is a recording
+OCTET = r"(?:0|[1-9]\d{0,2})"  # without leading zeros, which the clock of a log has
 LEAKS = {
     "absolute path": re.compile(r"""(?:^|[\s"'=:,\[(])(?:~|/[A-Za-z_][\w.-]*)/|[A-Za-z]:\\\\|file://"""),
-    "address": re.compile(r"(?<![\d.])(?!127\.)\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"),
+    "address": re.compile(rf"(?<![\d.])(?!127\.){OCTET}(?:\.{OCTET}){{3}}(?![\d.])"),
     "address by name": re.compile(r"\w+://(?!127\.0\.0\.1[:/\"])"),
     "bound host": re.compile(r"--host (?!127\.0\.0\.1\b)"),
     "host name": re.compile(
@@ -51,10 +59,31 @@ def test_the_scrub_check_sees_what_it_looks_for(text: str) -> None:
     assert leaks_in(text) != []
 
 
-def test_only_jsonl_csv_and_meta_are_kept_and_the_schedulers_logs() -> None:
-    assert [str(path.relative_to(DATA)) for path in DATA_FILES if not KEPT.search(path.as_posix())] == []
+def is_kept(path: PurePosixPath) -> bool:
+    """Whether a file is of a kind that its folder may hold."""
+    folder, *rest = path.parts
+    return folder in KEPT and re.fullmatch(KEPT[folder], "/".join(rest)) is not None
+
+
+def test_every_folder_holds_only_what_it_may() -> None:
+    kept = [PurePosixPath(path.relative_to(DATA).as_posix()) for path in DATA_FILES]
+    assert [str(path) for path in kept if not is_kept(path)] == []
     assert len(list((DATA / "vllm-scheduler").iterdir())) == 24
     assert len(list((DATA / "vllm-scheduler-random").iterdir())) == 33
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["recorded/vllm-cpu/seqs64.log", "recorded/llamacpp-cpu/console.txt", "vllm-scheduler/notes.json.gz",
+     "formats/capture.pcap", "load_test/server.log", "elsewhere/levels.csv", "levels.csv"],
+)  # fmt: skip
+def test_what_a_folder_may_not_hold_is_seen(path: str) -> None:
+    assert not is_kept(PurePosixPath(path))
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "formats").iterdir()), ids=lambda path: path.name)
+def test_what_we_made_up_in_other_tools_formats_is_short(path: Path) -> None:
+    assert path.stat().st_size <= MOST_BYTES_BY_HAND
 
 
 @pytest.mark.parametrize("path", [p for p in DATA_FILES if p.suffix == ".gz"], ids=lambda path: path.name)

@@ -33,7 +33,7 @@ def figure(data: Sequence[dict[str, Any]], x: Axis, y: Axis, **layout: Any) -> F
 
 
 def area(
-    variant: str, name: str, curve: str, edges: Sequence[tuple[float, float, float]], style: Style
+    variant: str, name: str, curve: str, edges: Sequence[tuple[float | None, float, float]], style: Style
 ) -> dict[str, Any]:
     """The surface between the low and the high ends at each place, in the colour of its variant."""
     return {
