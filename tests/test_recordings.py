@@ -23,6 +23,7 @@ KEPT = {
 }
 MOST_BYTES_BY_HAND = 20_000  # what is longer is a recording
 OCTET = r"(?:0|[1-9]\d{0,2})"  # without leading zeros, which the clock of a log has
+ROUTE = re.compile(r'\b(?:GET|POST)\s+"?/(?:api|v1)/\w+')  # of a request in a log: no path of the machine
 LEAKS = {
     "absolute path": re.compile(r"""(?:^|[\s"'=:,\[(])(?:~|/[A-Za-z_][\w.-]*)/|[A-Za-z]:\\\\|file://"""),
     "address": re.compile(rf"(?<![\d.])(?!127\.){OCTET}(?:\.{OCTET}){{3}}(?![\d.])"),
@@ -42,7 +43,8 @@ def contents(path: Path) -> str:
 
 
 def leaks_in(text: str) -> list[str]:
-    return [f"{kind}: {found.group()!r}" for kind, pattern in LEAKS.items() if (found := pattern.search(text))]
+    said = ROUTE.sub("", text)
+    return [f"{kind}: {found.group()!r}" for kind, pattern in LEAKS.items() if (found := pattern.search(said))]
 
 
 @pytest.mark.parametrize("path", [*DATA_FILES, DATA / "README.md"], ids=lambda path: path.name)
@@ -53,7 +55,7 @@ def test_no_kept_file_tells_where_it_was_made(path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ['"model": "/srv/models/x.gguf"', "~/engines/x", '"C:\\\\models"', "listening on 10.0.0.7:80", "http://box:8090/v1",
-     "--host 0.0.0.0", "node7.cluster.local", "me@box", '"model_path": "x"'],
+     "--host 0.0.0.0", "POST /v1/../srv/x /srv/x", "node7.cluster.local", "me@box", '"model_path": "x"'],
 )  # fmt: skip
 def test_the_scrub_check_sees_what_it_looks_for(text: str) -> None:
     assert leaks_in(text) != []
