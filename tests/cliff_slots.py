@@ -17,14 +17,12 @@ from sim.slo import Slo
 from sim.variant import Variant
 from tests import cliff_readings
 from tests.cliff_readings import Causes, Cliff
+from tests.slots import FREE_GIB, SOURCE, VERSION
 from workloads.distributions import Fixed
 from workloads.open_loop import Burst
 
-SOURCE = "check-parallels"
 BURST = 2
-VERSION = "0.6.6"  # the release of the days of the runs, 27 April to 2 May 2025
-# Windows 11 keeps about 1.1 GiB of a card: other machines' Ollama logs say 6.9 of 8.0 GiB and 5.0 of 6.0 are available.
-AVAILABLE_BYTES = round(14.9 * GIB)
+AVAILABLE_BYTES = round(FREE_GIB * GIB)
 WHOLE_CARD_BYTES = 16 * GIB
 OTHER_MODEL = "DeepSeek"  # of the same shape as another one, in notes
 MODELS = ("qwen3-14b", "qwen3-8b", "qwen3-4b", "qwen3-0.6b", "gemma-3-12b", "gemma-3-4b")

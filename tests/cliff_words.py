@@ -53,10 +53,8 @@ it is `decode_rate`.
   rate, where at most 150 requests ran; what happens at up to five times that rate is predicted from it.
 * **Engines** run in the version and with the options that the source states. Blank are: the prompts of the 3090 (64
   tokens) and the default numbers of places. vLLM before 0.8 is simulated as 0.8.
-* **Ollama on the RTX 4060 Ti** (github.com/nicolay-i/check_parallels): its script sets the number of slots and nothing
-  else, so the release of those days, 0.6.6, runs on its defaults. The system is Windows 11, which keeps about 1.1 GiB
-  of a card from programs (6.9 of 8.0 GiB and 5.0 of 6.0 in Ollama's logs on other machines): 14.9 GiB are given to it.
-  The host is assumed (desktop-ddr4).
+* **Ollama on the RTX 4060 Ti** is set up as on the page of slots: its script sets the number of slots and nothing else,
+  so the release of those days, 0.6.6, runs on its defaults, with the {free:g} GiB of the card that Windows leaves.
 * **Beside their tables the sources state**: wentao 320 and 300 prompts of exactly the stated lengths and 88% of the
   memory, also expert parallelism, which is not modelled; paiml one prompt of 102 or 311 tokens and answers of 16 to 256
   tokens. That prompt is sent again and again, and the prefix cache is taken to hold it: the measured vLLM is as fast
@@ -64,8 +62,8 @@ it is `decode_rate`.
 
 ## Where it is wrong
 
-* **Slots of three models**: of gemma-3-12b and qwen3-14b more fit here than did, and qwen3-4b falls at 24 there, the
-  last number tested, and a little later here, so that its predicted position is a lower bound and no cause is named.
+* **Slots**: of gemma-3-12b and qwen3-14b more fit here than did, of gemma-3-4b fewer; qwen3-4b falls at 24 there, the
+  last number tested, and one later here, so that its predicted position is a lower bound and no cause is named.
 * **vLLM on the 4060 Laptop** stops growing at 64 users; here it goes on, more slowly. With 311 tokens it went on
   growing in the measurement too, and faster: the two runs contradict each other by 7% at 64 users.
 * **The 3090** is too fast here under load. vLLM of August 2024 spent far more time between steps than the releases

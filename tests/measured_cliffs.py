@@ -9,6 +9,7 @@ from tests import cliff_load_test, cliff_published, cliff_readings, cliff_record
 from tests.cliff_readings import READINGS, Cliff
 from tests.cliff_sources import BEYOND, SERIES
 from tests.cliff_words import TEXT
+from tests.slots import FREE_GIB
 
 PAGE = Path(__file__).parents[1] / "docs" / "measured-cliffs.md"
 
@@ -42,6 +43,7 @@ def page(found: Sequence[Cliff], more: Sequence[Cliff]) -> str:
         median=median_error_percent(found),
         by_source=statistics.median(map(median_error_percent, by_source.values())),
         sources=len(by_source),
+        free=FREE_GIB,
         within=sum(abs(one.error_percent) <= 15 for one in found),
         agree=sum(one.agrees for one in found),
         largest=sum(one.causes.largest == one.seen for one in found),

@@ -8,7 +8,7 @@ import pytest
 from calibration import profile, sources
 from sim.clock import PS_PER_S
 from sim.compose import PROFILE
-from tests import cliff_load_test, cliff_published, cliff_readings, cliff_slots
+from tests import cliff_load_test, cliff_published, cliff_readings, slots
 from tests.cliff_readings import READINGS, Cliff
 from tests.cliff_sources import BEYOND, SERIES
 from tests.measured_cliffs import PAGE, beyond, cliffs, median_error_percent, page
@@ -44,7 +44,7 @@ def test_every_source_has_its_own_cliffs_on_the_page() -> None:
     assert {one.source for one in found()} == expected
 
 
-@pytest.mark.parametrize("source", sorted({series.source for series in SERIES + BEYOND} | {cliff_slots.SOURCE}))
+@pytest.mark.parametrize("source", sorted({series.source for series in SERIES + BEYOND} | {slots.SOURCE}))
 def test_the_profile_has_not_seen_what_it_is_judged_by(source: str) -> None:
     shipped, used = profile.load(PROFILE), cliff_published.unseen(source)
     assert (used is shipped) == bool(sources.sources()[source].held_out)
