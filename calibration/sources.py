@@ -32,6 +32,8 @@ class Source:
     repo: str = ""
     url: str = ""
     not_in_catalogue: tuple[str, ...] = ()  # GPUs and models that may have no entry
+    engine_version: str = ""  # the release of its days, where rows state none
+    engine_options: str = ""  # what held for all its rows, where they state none
     held_out: str = ""  # why the fit leaves it out, so that it serves as a check; empty: it is fitted
 
 
@@ -80,7 +82,7 @@ def _source(name: str, table: Mapping[str, object]) -> Source:
     for field in table:
         if field not in known:
             raise BadScenario(f"{INDEX}: [{name}]: {UnknownName('field', field, list(known))}")
-    optional = ("repo", "url", "not_in_catalogue", "held_out")
+    optional = ("repo", "url", "not_in_catalogue", "held_out", "engine_version", "engine_options")
     for field in known:
         if field not in table and field not in optional:
             raise BadScenario(f"{INDEX}: [{name}]: field '{field}' is missing")

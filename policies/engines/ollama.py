@@ -55,6 +55,7 @@ def _settled(launch: Launch) -> dict[str, Any]:
         "num_batch": launch.slots.batch,
         "max_queue": launch.asked.get("max_queue", launch.release.max_queue),
         "num_gpu": launch.model.layers + 1 - launch.memory.layers_on_host,
+        "gpu_overhead": launch.asked.get("gpu_overhead", 0),
         "kv_cache_type": launch.kv_type,
         "flash_attention": launch.flash_attention,
         "cold": launch.asked.get("cold", False),

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from calibration import catalog
+from calibration import catalog, sources
 from calibration.points import Point
 from calibration.scopes import era
 from policies.caches.slots import padded
 from sim import compose
 from sim.cli.measured.options import SLOTS, options_of
-from sim.cli.measured.version import RELEASED, modelled_version
+from sim.cli.measured.version import RELEASED, modelled_version, states_release
 from sim.engine import Deployment
 from sim.errors import SimctlError, UnknownName
 from sim.variant import Variant
@@ -106,6 +106,7 @@ def _variant(point: Point) -> tuple[Variant, tuple[str, ...]]:
     for name in ("gpu", "model"):
         if getattr(point, name) in ("", "unstated"):
             raise NotComparable(f"{name} not stated")
+    point = of_its_source(point, engine)
     version, dated = modelled_version(engine, point.engine_version)
     weights, guessed = _weights(point, engine)
     options, ignored = options_of(point, engine)
@@ -120,6 +121,15 @@ def _variant(point: Point) -> tuple[Variant, tuple[str, ...]]:
         options=options,
     )
     return variant, tuple(told for told in (dated, guessed, _slots_blank(point, options, engine), *ignored) if told)
+
+
+def of_its_source(point: Point, engine: str) -> Point:
+    """What is known of the source's server for a row that does not name its release."""
+    source = sources.sources().get(point.source_id)
+    if source is None or not source.engine_version or states_release(engine, point.engine_version):
+        return point
+    options = point.engine_options or source.engine_options
+    return replace(point, engine_version=source.engine_version, engine_options=options)
 
 
 def _slots_blank(point: Point, options: Mapping[str, Any], engine: str) -> str | None:

@@ -58,6 +58,15 @@ def modelled_version(engine: str, words: str) -> tuple[str, str | None]:
     return version, f"version '{words}': {version}{'' if before else ', the oldest modelled'}"
 
 
+def states_release(engine: str, words: str) -> bool:
+    """Whether the words name a release, or a month."""
+    text = words.lower().replace("v", " ")
+    stated = re.search(NUMBER[engine], text)
+    if stated and ("." in stated.group() or stated.group().startswith("b")):
+        return True
+    return stated_month(text) is not None and any(re.search(rf"\b{name}|\b20\d\d-\d\d\b", text) for name in MONTHS)
+
+
 def stated_month(text: str) -> str | None:
     """The last month that the words may mean, as 2025-09; a year alone means its December."""
     iso = re.search(r"\b(20\d\d)-(\d\d)\b", text)
