@@ -55,7 +55,7 @@ def test_no_kept_file_tells_where_it_was_made(path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ['"model": "/srv/models/x.gguf"', "~/engines/x", '"C:\\\\models"', "listening on 10.0.0.7:80", "http://box:8090/v1",
-     "--host 0.0.0.0", "POST /v1/../srv/x /srv/x", "node7.cluster.local", "me@box", '"model_path": "x"'],
+     "--host 0.0.0.0", "POST /srv/models/x", "node7.cluster.local", "me@box", '"model_path": "x"'],
 )  # fmt: skip
 def test_the_scrub_check_sees_what_it_looks_for(text: str) -> None:
     assert leaks_in(text) != []

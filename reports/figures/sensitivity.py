@@ -3,9 +3,9 @@
 from typing import Any
 
 from reports.document import Document, SensitivityRow
-from reports.figures.canvas import Figure, figure
+from reports.figures.canvas import Figure, area, figure
 from reports.labels import shown
-from reports.palette import Style, faded, styles
+from reports.palette import Style, styles
 
 _WORDS = {
     "prompt-tokens": "prompt length",
@@ -65,18 +65,4 @@ def _band(variant: str, rows: list[SensitivityRow], style: Style) -> list[dict[s
     known = [(row.value, row.low, row.high) for row in rows if row.low is not None and row.high is not None]
     if len(known) < 2:
         return []
-    edge = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": shown(f"{variant}, band"),
-        "legendgroup": shown(variant),
-        "showlegend": False,
-        "meta": {"variant": variant, "curve": "band"},
-        "x": [value for value, _, _ in known] + [value for value, _, _ in reversed(known)],
-        "y": [low for _, low, _ in known] + [high for _, _, high in reversed(known)],
-        "fill": "toself",
-        "fillcolor": faded(style.colour, 0.2),
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-    }
-    return [edge]
+    return [area(variant, f"{variant}, band", "band", known, style)]
