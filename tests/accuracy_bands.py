@@ -39,7 +39,7 @@ def bands_table(all_missed: Iterable[Missed]) -> str:
         held = np.mean([inside(shipped, one) for one in alike])
         halves = [100 * (high - low) / 2 for low, high in (factors(shipped, one) for one in alike)]
         half = float(np.median(halves))
-        reached = f"±{half:.0f}%" if half <= width else f"**±{half:.0f}%**"
+        reached = f"±{half:.1f}%" if half <= width else f"**±{half:.1f}%**"
         short = below(shipped, alike)
         named = f"{len(short)} of {len({one.observation.point.source_id for one in alike})}"
         worst = f": {', '.join(f'{name} {share:.0%}' for name, share in short)}" if short else ""
