@@ -14,7 +14,7 @@ from scipy.linalg import solve
 from scipy.sparse import csr_array, diags
 
 from calibration.observations import Observation
-from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, LINKS, MIXED, SHARED, paths
+from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, LINKS, MIXED, paths
 from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
 
 Array = Any
@@ -97,20 +97,14 @@ class Problem:
         self.spread = np.array([spread(*key) for key in self.keys])
 
     def _rates(self) -> Array:
-        """One row for every efficiency that occurs, with a one for each of its parts: above 0 it breaks a bound.
-
-        Reading and multiplying take no longer than one after the other, so an overlap below 1 breaks one too.
-        """
+        """One row for every efficiency that occurs, with a one for each of its parts: above 0 it breaks the bound."""
         chains = {
-            (-1.0 if name in SHARED else 1.0, *(part[row] for part in self.members[name]))
-            for name in (*RATES, *SHARED)
-            for row in range(len(self.observations))
+            tuple(part[row] for part in self.members[name]) for name in RATES for row in range(len(self.observations))
         }
         ordered = sorted(chains)
-        rows = np.repeat(np.arange(len(ordered)), [len(chain) - 1 for chain in ordered])
-        columns = np.concatenate([np.array(chain[1:]) for chain in ordered])
-        signs = np.repeat([chain[0] for chain in ordered], [len(chain) - 1 for chain in ordered])
-        return csr_array((signs, (rows, columns)), (len(ordered), len(self.keys)))
+        rows = np.repeat(np.arange(len(ordered)), [len(chain) for chain in ordered])
+        columns = np.concatenate([np.array(chain) for chain in ordered])
+        return csr_array((np.ones(len(rows)), (rows, columns)), (len(ordered), len(self.keys)))
 
     def _numbers(self, name: str, scopes: Sequence[str]) -> Array:
         return np.array([self.keys.setdefault((name, scope), len(self.keys)) for scope in scopes])

@@ -33,7 +33,7 @@ class Kernels(NamedTuple):
     row_us: Number  # of every sequence that gets a token
     all_reduce_us: Number  # one all-reduce of a small message between GPUs
     link_efficiency: Number  # of the link between the cards, in all-reduces
-    overlap: Number  # 1: reading and multiplying add up; large: the longer hides the other
+    overlap: Number  # 1: reading and multiplying add up; large: the longer hides the other; below 1: they hinder
     host_step_us: Number  # deciding a step and reading its results, on the CPU
     host_row_us: Number  # the same for every sequence that gets a token
 
