@@ -416,6 +416,11 @@ def test_list_says_how_many_figures_are_recalled() -> None:
 MAIN = "from sim.cli.main import main; main()"
 
 
+def hears_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so would what that starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_key_press_ends_a_long_sweep_without_noise(jobs: str) -> None:
     words = [*SWEEP, "--users", "1..128", "--requests", "100000", "--jobs", jobs, "-o", "json"]
@@ -426,6 +431,7 @@ def test_a_key_press_ends_a_long_sweep_without_noise(jobs: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hears_interrupts,
     )
     time.sleep(2)
     os.killpg(running.pid, signal.SIGINT)
