@@ -413,12 +413,9 @@ def test_list_says_how_many_figures_are_recalled() -> None:
 
 # -- as a process
 
-MAIN = "from sim.cli.main import main; main()"
-
-
-def hears_interrupts() -> None:
-    """What a shell starts in the background ignores them, and so would what that starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background jobs ignore interrupts, and so would what they start.
+HEARS_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+MAIN = HEARS_INTERRUPTS + "from sim.cli.main import main; main()"
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -431,7 +428,6 @@ def test_a_key_press_ends_a_long_sweep_without_noise(jobs: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hears_interrupts,
     )
     time.sleep(2)
     os.killpg(running.pid, signal.SIGINT)

@@ -20,7 +20,7 @@ from reports.schema import decode
 from sim.capacity import bracket
 from sim.cli.main import cli
 from sim.cli.sizing import next_load
-from tests.test_cli import hears_interrupts
+from tests.test_cli import MAIN
 from tests.test_document import violations
 
 SCHEMA_FILE = Path(__file__).resolve().parents[1] / "docs" / "plan.schema.json"
@@ -225,10 +225,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pat
 
 
 def test_an_interrupt_ends_a_plan_in_one_line() -> None:
-    words = [sys.executable, "-c", "from sim.cli.main import main; main()", "plan", "--users", "60", "--jobs", "2"]
-    running = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears_interrupts
-    )
+    words = [sys.executable, "-c", MAIN, "plan", "--users", "60", "--jobs", "2"]
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     time.sleep(2)
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=60)
