@@ -82,13 +82,19 @@ def kv_bytes_per_element(kv_type: str) -> float:
 
 
 def _gguf_bits(model: Model, weights: str) -> float:
-    """A GGUF type's bits: the model's own file first, then another 8B Llama's."""
+    """A GGUF type's bits: the model's own file first, then another 8B Llama's.
+
+    No smaller than the model's own file of a narrower type: shapes that blocks do not divide are quantised less.
+    """
     generic = _find(Model, "model", GENERIC_GGUF).gguf_bits
-    bits = {**_formats()["gguf"], **_folded(generic), **_folded(model.gguf_bits)}
-    if fold(weights) not in bits:
+    usual, own, key = {**_formats()["gguf"], **_folded(generic)}, _folded(model.gguf_bits), fold(weights)
+    if key in own:
+        return own[key]
+    if key not in usual:
         known = [*generic, *_spellings("gguf"), *_spellings("whole"), *_spellings("linear")]
         raise UnknownName("weight format", weights, known)
-    return bits[fold(weights)]
+    narrower = (bits for name, bits in own.items() if usual.get(name, usual[key]) < usual[key])
+    return max(usual[key], *narrower, 0.0)
 
 
 def _partly(bits: float, share: float) -> float:
