@@ -9,7 +9,7 @@ from typing import Any
 from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
 from calibration.observations import Observation, observe
 from calibration.points import Point
-from calibration.profile import HostRates, Profile, load
+from calibration.profile import Profile, load
 from calibration.scopes import COEFFICIENTS, HOST, MIXED, paths
 from calibration.staircase import corrections, staircases
 from sim.errors import BadScenario
@@ -54,12 +54,11 @@ def fit_observations(
     errors = problem.errors(solution)
     stairs = staircases(observations, errors)
     errors = errors + corrections(observations, stairs)
-    basis = load("datasheet")
     profile = Profile(
         name=name,
         trust="measured",
         coefficients=coefficients(solution, observations),
-        host=HostRates(basis.host.ram_efficiency, basis.host.cpu_efficiency, basis.host.crossing_us),
+        host=load("datasheet").host,
         sources=origins(observations, solution),
         staircases={scope: tuple(curve.items()) for scope, curve in stairs.items()},
         seen=seen(observations),

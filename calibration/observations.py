@@ -7,7 +7,7 @@ from calibration import catalog, sampling
 from calibration.impossible import Impossible
 from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
-from calibration.scopes import Family, era, shape, weights_class
+from calibration.scopes import Family, family_of, shape
 from calibration.sieve import verdict
 from calibration.terms import Facts, facts
 from sim.engine import Traits
@@ -53,14 +53,7 @@ def observation(point: Point) -> Observation:
     gpu, model = catalog.gpu(point.gpu), catalog.model(point.model)
     bits = catalog.weight_bits(model, point.weights, point.engine)
     traits = Traits(kernels, point.weights, bits, tensor_parallel=point.gpu_count if kernels == "vllm" else 1)
-    family = Family(
-        kernels,
-        gpu.memory_class,
-        gpu.vendor,
-        weights_class(point.weights, bits),
-        gpu.id,
-        era(kernels, point.engine_version),
-    )
+    family = family_of(traits, gpu, point.engine_version)
     if isinstance(found := verdict(point), Impossible):
         raise Unusable(found.why)
     weight_bytes = model.parameters * bits / 8

@@ -25,15 +25,7 @@ def step_cost(deployment: Deployment, profile: Profile) -> StepCost:
 
 def family(deployment: Deployment) -> scopes.Family:
     """Whose kernels a deployment runs, on what, in which sort of format."""
-    traits, gpu = deployment.traits, slowest(deployment.gpus)
-    return scopes.Family(
-        traits.kernels,
-        gpu.memory_class,
-        gpu.vendor,
-        scopes.weights_class(traits.weights, traits.weight_bits),
-        gpu.id,
-        scopes.era(traits.kernels, deployment.version),
-    )
+    return scopes.family_of(deployment.traits, slowest(deployment.gpus), deployment.version)
 
 
 class Physics:
@@ -68,9 +60,6 @@ class Physics:
 
     def _set_pass(self, kernels: Kernels, facts: Facts) -> None:
         """The constants of terms.pass_s, worked out for one deployment."""
-        self._latency_s: float
-        self._row_s: float
-        self._exchange_row_s: float
         self._power = float(kernels.overlap)
         self._dense_s = facts.dense_weights_s / kernels.weights_efficiency
         self._experts_s = facts.expert_weights_s / kernels.weights_efficiency
@@ -79,8 +68,9 @@ class Physics:
         self._prompt_row_s = facts.body_row_s / kernels.prompt_flops_efficiency
         self._head_row_s = facts.head_row_s / kernels.decode_flops_efficiency
         latency_us = kernels.launch_us + kernels.layer_us * facts.layers + kernels.all_reduce_us * facts.reduces
-        self._latency_s, self._row_s = latency_us * MICRO, kernels.row_us * MICRO
-        self._exchange_row_s = facts.exchange_row_s / kernels.link_efficiency
+        self._latency_s: float = latency_us * MICRO
+        self._row_s: float = kernels.row_us * MICRO
+        self._exchange_row_s: float = facts.exchange_row_s / kernels.link_efficiency
 
     # -- one pass
 
@@ -162,7 +152,7 @@ class Physics:
                 prompt += self._prompts_ps(one, alone)
         if batch.host_bytes:
             decode += ps(batch.host_bytes / self._pcie_bytes_s)
-        host = self._host_step_ps + self._host_row_ps * outputs
+        host = self._host_ps(outputs)
         if batch.prompt_tokens or batch.host_bytes:
             return self._once(batch, decode, prompt, host)
         return self._repeated(decode, growth, steps, host)

@@ -6,7 +6,8 @@ far as the profile knows it, so that a card never measured gets what its class o
 
 from typing import NamedTuple
 
-from sim.hardware import Model
+from sim.engine import Traits
+from sim.hardware import Gpu, Model
 
 EFFICIENCIES = ("weights_efficiency", "decode_flops_efficiency", "prompt_flops_efficiency")
 ATTENTION = ("kv_efficiency", "attention_flops_efficiency")
@@ -27,6 +28,12 @@ class Family(NamedTuple):
     weights: str
     gpu: str
     era: str
+
+
+def family_of(traits: Traits, gpu: Gpu, version: str) -> Family:
+    """The family of kernels with these traits, on this card, in an engine of this version."""
+    weights = weights_class(traits.weights, traits.weight_bits)
+    return Family(traits.kernels, gpu.memory_class, gpu.vendor, weights, gpu.id, era(traits.kernels, version))
 
 
 def paths(coefficient: str, family: Family) -> tuple[str, ...]:

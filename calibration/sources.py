@@ -63,6 +63,17 @@ def load(source_id: str) -> tuple[Point, ...]:
     return reading.points
 
 
+def fitted_points() -> tuple[Point, ...]:
+    """The rows of every source that is not kept as a check."""
+    return tuple(point for source_id in sources() if not is_check(source_id) for point in load(source_id))
+
+
+def is_check(source_id: str) -> bool:
+    """Whether a source is kept out of every fit, to check with."""
+    known = sources().get(source_id)
+    return known is not None and bool(known.held_out)
+
+
 def digest(source_id: str) -> str:
     """The SHA-256 of a source's rows as they are committed."""
     return sha256(_folder().joinpath("points", f"{source_id}.csv").read_bytes()).hexdigest()

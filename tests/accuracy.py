@@ -14,6 +14,7 @@ from tests.accuracy_bands import bands_table
 from tests.accuracy_cells import ELSEWHERE, NEW_CARD, NEW_MODEL, SAME, Holds, Targets, cell, found, sizes
 from tests.accuracy_parts import checks_table, heads_table, llama_table, offline_table
 from tests.held_out import FIRST_VENDOR, WAYS, Missed, checks, dense, has_like_card, has_sibling, kind
+from tests.pages import print_or_write
 
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 KINDS = {"throughput": "throughput, whole-batch time", "step": "step time, TPOT", "ttft": "TTFT"}
@@ -179,15 +180,5 @@ median signed error and the number of rows.
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Print the page or write it."""
-    text = page()
-    if "--write" in arguments:
-        PAGE.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_or_write(page(), PAGE, sys.argv[1:]))

@@ -7,10 +7,10 @@ from functools import cache
 
 from calibration import profile, sources
 from calibration.points import Point
+from calibration.sources import is_check
 from calibration.validate import METRICS, Comparison, accuracy
 from sim.cli.measured.case import cases
 from sim.cli.measured.comparing import compared
-from sim.cli.measured.held_out import is_check
 from sim.cli.measured.physics_gate import refusal
 from sim.cli.measured.predictions import predictions
 from sim.compose import PROFILE

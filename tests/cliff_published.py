@@ -9,9 +9,9 @@ from calibration import physics, profile, sources
 from calibration.fit import fitted
 from calibration.points import Point
 from calibration.profile import Profile
+from calibration.sources import fitted_points
 from sim import compose
 from sim.cause import Limit
-from sim.cli.calibrating import committed
 from sim.cli.measured.case import Case, cases
 from sim.cli.measured.load import Served
 from sim.cli.measured.outcome import Outcome, of_result
@@ -72,7 +72,7 @@ def unseen(source: str) -> Profile:
     """The profile that simctl ships where its fit leaves the source out, else one fitted without it."""
     if sources.sources()[source].held_out:
         return profile.load(compose.PROFILE)
-    return fitted([point for point in committed() if point.source_id != source], f"without {source}").profile
+    return fitted([point for point in fitted_points() if point.source_id != source], f"without {source}").profile
 
 
 def _level(case: Case, load: MakeLoad | None, priced_by: Profile) -> Level:

@@ -9,6 +9,7 @@ from tests import cliff_load_test, cliff_published, cliff_readings, cliff_record
 from tests.cliff_readings import READINGS, Cliff
 from tests.cliff_sources import BEYOND, SERIES
 from tests.cliff_words import TEXT
+from tests.pages import print_or_write
 from tests.slots import FREE_GIB
 
 PAGE = Path(__file__).parents[1] / "docs" / "measured-cliffs.md"
@@ -90,15 +91,5 @@ def _plateau_row(number: int) -> str:
     return f"| {series.server} | {_position(measured)} | {_position(predicted)} | {error:+.0f}% |"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the page or write it."""
-    text = page(cliffs(), beyond())
-    if "--write" in arguments:
-        PAGE.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_or_write(page(cliffs(), beyond()), PAGE, sys.argv[1:]))

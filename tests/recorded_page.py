@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.pages import print_or_write
 from tests.recorded_errors import (
     LEFT_OUT,
     MISSED_PERCENT,
@@ -149,15 +150,5 @@ upwards and TTFT downwards. vLLM's figures lean neither way.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the page or write it."""
-    text = page([one for name in NAMES for one in predict(name, SEEDS)])
-    if "--write" in arguments:
-        PAGE.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_or_write(page([one for name in NAMES for one in predict(name, SEEDS)]), PAGE, sys.argv[1:]))

@@ -20,6 +20,7 @@ from sim.scenario import Scenario
 from sim.simulate import simulate
 from sim.variant import Variant
 from tests.bursts import SameAgain
+from tests.pages import print_or_write
 
 PAGE = Path(__file__).parents[1] / "docs" / "slots.md"
 SOURCE = "check-parallels"
@@ -238,15 +239,5 @@ Tok/s of the whole burst, measured · simulated.
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Print the page or write it."""
-    text = page()
-    if "--write" in arguments:
-        PAGE.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_or_write(page(), PAGE, sys.argv[1:]))

@@ -19,6 +19,7 @@ from sim.variant import Demand, Variant
 from sim.workload import Workload
 from tests import slots as grid
 from tests.bursts import SameAgain
+from tests.pages import print_or_write
 from workloads.lengths import parse_lengths
 from workloads.open_loop import Burst
 
@@ -274,15 +275,5 @@ at 4,096 is the end of its pool, half a slot that nobody can have.
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Print the page or write it."""
-    text = page()
-    if "--write" in arguments:
-        PAGE.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_or_write(page(), PAGE, sys.argv[1:]))

@@ -16,9 +16,9 @@ from calibration.least_squares import Problem
 from calibration.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import at, load, parse
+from calibration.sources import fitted_points
 from calibration.staircase import corrections, staircases
 from calibration.terms import Kernels, cells_s, pass_s
-from sim.cli.calibrating import committed
 
 TRUE = Kernels(0.7, 0.8, 0.6, 0.5, 0.6, 0.4, 200.0, 30.0, 12.0, 900.0, 30.0, 15.0, 0.5, 1.8)
 CARDS = ("a100-40g-sxm", "a100-80g-sxm", "h100-80g-sxm")
@@ -173,7 +173,7 @@ def test_every_observation_is_held_out_once_and_never_fitted_then(held_out: str)
 
 
 def test_the_shipped_profile_follows_from_the_committed_measurements() -> None:
-    shipped, made = load("measured"), fitted(committed()).profile
+    shipped, made = load("measured"), fitted(fitted_points()).profile
     for name, parts in made.coefficients.items():
         assert shipped.coefficients[name] == pytest.approx(parts, rel=1e-6)
     assert shipped.seen == made.seen
@@ -203,7 +203,7 @@ def test_the_shipped_profile_knows_a_band_for_every_label_and_wider_ones_further
 
 def test_no_efficiency_of_a_card_that_was_measured_is_above_its_data_sheet() -> None:
     profile = load("measured")
-    used, _ = observe(committed())
+    used, _ = observe(fitted_points())
     for family in {one.family for one in used}:
         kernels = profile.kernels(family)
         assert max(kernels.weights_efficiency, kernels.kv_efficiency, kernels.prompt_flops_efficiency) < 1.1

@@ -12,7 +12,7 @@ import numpy as np
 from calibration import profile_file, sources
 from calibration.bands import Miss, bands, misses, of_servers
 from calibration.fit import Fit, fitted
-from calibration.points import Point, Reading
+from calibration.points import Reading
 from calibration.reading import read
 from calibration.uncertainty import bootstrap
 from reports.tables import Table, aligned
@@ -40,7 +40,7 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     tell_readings(readings, say)
     points = [point for reading in readings.values() for point in reading.points]
     if not flags["alone"]:
-        points = [*committed(), *points]
+        points = [*sources.fitted_points(), *points]
     if not points:
         raise BadScenario("no measurement to fit: name files, or leave --alone out")
     output: Path = flags["output"]
@@ -57,11 +57,6 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     profile_file.write(output, profile_file.document(fit, about, factors, spread, checked, inputs))
     click.echo(account(fit, checked), nl=False)
     click.echo(f"wrote {output}: use it with --profile {output}")
-
-
-def committed() -> list[Point]:
-    """The committed measurements that are not kept as checks."""
-    return [point for point in sources.all_points() if not sources.sources()[point.source_id].held_out]
 
 
 def origin(fit: Fit, alone: bool) -> list[dict[str, Any]]:

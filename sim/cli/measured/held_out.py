@@ -32,7 +32,7 @@ class Assigned:
 
 def one_for_all(cases: Sequence[Case], profile: Profile) -> Assigned:
     """The same profile for every measurement; some committed sources are in no fit."""
-    never = [f"source {case.point.source_id}" if is_check(case.point.source_id) else None for case in cases]
+    never = [f"source {case.point.source_id}" if sources.is_check(case.point.source_id) else None for case in cases]
     return Assigned([profile] * len(cases), never)
 
 
@@ -45,7 +45,7 @@ def without_own_part(
     part_of = {key_of(pool[place]): number for number, part in enumerate(parts) for place in part.held_out}
     needed = sorted({part_of[key_of(case)] for case in cases})
     seen = [[pool[place].point for place in parts[number].fitted] for number in needed]
-    fitted = [[point for point in points if not is_check(point.source_id)] for points in seen]
+    fitted = [[point for point in points if not sources.is_check(point.source_id)] for points in seen]
     profiles: dict[int, Profile] = {}
     for number, fresh in zip(needed, _refitted(fitted, refit, processes), strict=True):
         profiles[number] = fresh
@@ -60,12 +60,6 @@ def _refitted(fitted: Sequence[Sequence[Point]], refit: Refit, processes: int) -
 
     fresh: Iterator[Profile] = Parallel(processes, return_as="generator")(delayed(refit)(points) for points in fitted)
     return fresh
-
-
-def is_check(source_id: str) -> bool:
-    """Whether a source is kept out of every fit, to check with."""
-    known = sources.sources().get(source_id)
-    return known is not None and bool(known.held_out)
 
 
 def laboratory(source_id: str) -> str:
