@@ -19,22 +19,13 @@ from calibration.impossible import (
 )
 from calibration.limits import Limits
 from calibration.points import Point
-from sim.hardware import Gpu, Model
 
 MEMBERS = {"single": "user", "closed": "user", "burst": "request", "offline": "request", "decode_step": "row"}
 PROMPT_PASSES = ("prefill", "microbatch")
 
 
-def judge(point: Point, gpu: Gpu, model: Model, weight_bits: float, kv_bytes_per_element: float = 2.0) -> str | None:
-    """Why the point cannot be; None where it can. Every doubt is decided for the point."""
-    found = first_impossible(
-        point, Limits(gpu, model, point.gpu_count, point.weights, weight_bits, kv_bytes_per_element)
-    )
-    return found.why if found else None
-
-
 def first_impossible(point: Point, limits: Limits) -> Impossible | None:
-    """The first figure of the point that is beyond the limits; None where all are within them."""
+    """The first figure of the point that is beyond the limits, or None. Every doubt is decided for the point."""
     return next((found for found in _checks(point, limits) if found), None)
 
 

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration import catalog
-from calibration.gate import judge
+from calibration.gate import first_impossible
 from calibration.impossible import Impossible
 from calibration.limits import Limits
 from calibration.points import Point
 from calibration.sieve import Unjudged, verdict
+from sim.cli.measured.physics_gate import refusal
 from sim.hardware import Gpu, Model
 
 CARD = Gpu("card", "Card", "nvidia", "hbm", 80 * 10**9, bandwidth_gbs=2000.0, fp16_tflops=300.0)
@@ -29,14 +30,15 @@ def point(load: str = "single", load_value: float = 1, **fields: object) -> Poin
 
 
 def refused(one: Point, model: Model = DENSE, gpu: Gpu = CARD, bits: float = FP16) -> str:
-    return judge(one, gpu, model, bits) or ""
+    found = first_impossible(one, Limits(gpu, model, one.gpu_count, one.weights, bits))
+    return found.why if found else ""
 
 
 def test_the_tables_claim_is_refused_with_its_arithmetic() -> None:
     claim = Point("article", "ollama", "single", 1, gpu="a100-40g-sxm", model="llama-3.1-8b", output_tps=420.0)
     gpu, model = catalog.gpu(claim.gpu), catalog.model(claim.model)
-    why = judge(replace(claim, weights="q4_k_m"), gpu, model, catalog.weight_bits(model, "q4_k_m"))
-    assert why == (
+    claim = replace(claim, weights="q4_k_m")
+    assert refused(claim, model, gpu, catalog.weight_bits(model, "q4_k_m")) == (
         "420 tok/s for llama-3.1-8b on an a100-40g-sxm at 1 user needs 1.93 TB/s at 4.9 bits; the card has 1.56"
     )
 
@@ -198,3 +200,20 @@ def test_a_narrow_cache_is_read_faster() -> None:
     assert "TB/s" in getattr(verdict(step), "why", "")
     assert verdict(replace(step, engine_options="kv-cache-dtype=fp8_e4m3")) is None
     assert not isinstance(verdict(replace(step, engine_options="kv-cache-dtype=unheard-of")), Unjudged)
+
+
+def test_a_row_is_judged_before_its_prediction_as_at_its_import() -> None:
+    """With its engine's files and the type of its cache; blank weights as those that it is predicted with."""
+    step = Point("s", "vllm", "decode_step", 64, gpu="l4", model="llama-3.1-8b", weights="fp8", depth_tokens=8000)
+    step = replace(step, tpot_ms_mean=200.0)
+    assert refusal(step, "fp8") == getattr(verdict(step), "why", None) is not None
+    assert refusal(replace(step, engine_options="kv-cache-dtype=fp8_e4m3"), "fp8") is None
+    mixture = Point("s", "llama.cpp", "single", 1, gpu="l4", model="gpt-oss-20b", weights="mxfp4")
+    for rate in (60.0, 90.0, 95.0, 100.0, 110.0, 125.0, 150.0, 400.0):
+        told = verdict(replace(mixture, output_tps=rate))
+        assert refusal(replace(mixture, output_tps=rate), "mxfp4") == (
+            told.why if isinstance(told, Impossible) else None
+        )
+    blank = Point("s", "vllm", "single", 1, gpu="l4", model="llama-3.1-8b", output_tps=60.0)
+    assert verdict(blank) is None
+    assert "16.0 bits" in (refusal(blank, "bf16") or "")

@@ -1,10 +1,13 @@
-"""Whether physics allows what a measurement says."""
+"""Whether physics allows what a measurement says of the server that it is predicted for."""
 
-from calibration import catalog, gate
+from dataclasses import replace
+
+from calibration.impossible import Impossible
 from calibration.points import Point
+from calibration.sieve import verdict
 
 
 def refusal(point: Point, weights: str) -> str | None:
-    """Why not, with the arithmetic, for weights of the catalogue's format; nothing where it does."""
-    model = catalog.model(point.model)
-    return gate.judge(point, catalog.gpu(point.gpu), model, catalog.weight_bits(model, weights))
+    """Why not, as at an import, with the arithmetic; blank weights count as those that the server was given."""
+    found = verdict(replace(point, weights=weights))
+    return found.why if isinstance(found, Impossible) else None
