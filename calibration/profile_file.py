@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from calibration.bands import Miss
+from calibration.error_sizes import sizes_of_logarithms
 from calibration.fit import Fit
 from calibration.profile import FORMAT, load
 
@@ -65,9 +64,8 @@ def held_out(misses: Sequence[Miss]) -> dict[str, Any]:
 
 def summary(errors: Sequence[float]) -> dict[str, float]:
     """Sizes of relative errors, as fractions."""
-    off = np.abs(np.expm1(np.asarray(errors)))
-    median, worse = np.quantile(off, (0.5, 0.9))
-    return {"n": len(off), "median_abs_error": round(float(median), 4), "p90_abs_error": round(float(worse), 4)}
+    off = sizes_of_logarithms(errors)
+    return {"n": len(errors), "median_abs_error": round(off.median, 4), "p90_abs_error": round(off.p90, 4)}
 
 
 def rounded(pair: tuple[float, float]) -> list[float]:

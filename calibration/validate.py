@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
-import numpy as np
+from calibration.error_sizes import sizes
 
 METRICS = ("output_tps", "ttft_ms", "tpot_ms", "e2e_ms")
 BAND_OF = {"output_tps": "throughput", "ttft_ms": "ttft", "tpot_ms": "tpot", "e2e_ms": "e2e"}
@@ -100,13 +100,13 @@ def accuracy(figures: Iterable[Figure]) -> Accuracy:
     if not found:
         return Accuracy(0)
     errors = [figure.error for figure in found]
-    absolute = np.abs(errors)
+    off = sizes(errors)
     held = [figure.holds for figure in found if figure.holds is not None]
     widths = [figure.width for figure in found if figure.width is not None]
     return Accuracy(
         n=len(found),
-        median_abs_error=float(np.median(absolute)),
-        p90_abs_error=float(np.percentile(absolute, 90)),
+        median_abs_error=off.median,
+        p90_abs_error=off.p90,
         bias=median(errors),
         coverage=sum(held) / len(held) if held else None,
         width=median(widths) if widths else None,

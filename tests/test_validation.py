@@ -1,7 +1,10 @@
 """Errors, bands and coverage are what they say, worked out by hand."""
 
+from math import log
+
 import pytest
 
+from calibration.error_sizes import sizes, sizes_of_logarithms
 from calibration.validate import Comparison, Figure, Unmapped, Validation, accuracy, banded, document, folds, summarise
 
 NOTHING = {"n": 0, "median_abs_error": None, "p90_abs_error": None, "bias": None, "coverage": None, "width": None}
@@ -43,6 +46,12 @@ def test_median_p90_and_bias_by_hand() -> None:
     assert found.bias == pytest.approx(0.4)
     assert found.median_abs_error == pytest.approx(0.5)  # 0 .1 .2 .3 .4 [.5] .6 .8 1 2 3
     assert found.p90_abs_error == pytest.approx(2.0)  # ten steps from first to last, the ninth
+
+
+def test_errors_are_of_one_size_whether_they_are_given_as_shares_or_as_logarithms() -> None:
+    shares = [-0.5, 0.0, 0.2, 1.0]
+    assert sizes(shares) == pytest.approx((0.35, 0.85))  # 0 .2 .5 1: three steps
+    assert sizes_of_logarithms([log(1 + share) for share in shares]) == pytest.approx((0.35, 0.85))
 
 
 def test_a_metric_that_nobody_measured_has_no_accuracy() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from calibration import profile_file, sources
 from calibration.bands import Miss, bands, misses, of_servers
+from calibration.error_sizes import sizes_of_logarithms
 from calibration.fit import Fit, fitted
 from calibration.points import Reading
 from calibration.reading import read
@@ -130,8 +131,8 @@ def missed(checked: Sequence[Miss], way: str, source: str) -> list[float]:
 def sizes(errors: Sequence[float]) -> str:
     if not errors:
         return "-"
-    median, worse = np.quantile(np.abs(np.expm1(np.asarray(errors))), (0.5, 0.9))
-    return f"{100 * median:.1f}% / {100 * worse:.0f}%"
+    off = sizes_of_logarithms(errors)
+    return f"{100 * off.median:.1f}% / {100 * off.p90:.0f}%"
 
 
 def pulls_table(fit: Fit) -> Table:
