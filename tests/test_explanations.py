@@ -70,6 +70,23 @@ def test_the_band_stands_beside_the_capacity(monkeypatch: pytest.MonkeyPatch) ->
     assert f"carries {found['capacity_users']} ({found['low']}-{found['high']}) at once" in " ".join(text.split())
 
 
+@pytest.mark.parametrize(
+    ("engine", "gpu", "profile", "expected"),
+    [
+        ("vllm", "a100-40g-sxm", None, "measured"),
+        ("vllm", "h200", None, "interpolated"),
+        ("ollama", "h200", None, "extrapolated"),
+        ("vllm", "h200", "datasheet", "datasheet"),
+    ],
+)
+def test_step_times_are_trusted_as_their_profile_says(
+    engine: str, gpu: str, profile: str | None, expected: str
+) -> None:
+    variant = Variant("one", engine, gpu, "llama-3.1-8b", profile=profile)
+    deployment = compose.deploy(variant)
+    assert compose.step_trust(variant, deployment) == compose.step_cost(variant, deployment).trust == expected
+
+
 @given(st.floats(0.5, 2), st.integers(1, 200), st.integers(1, 50))
 def test_a_slowed_stride_is_as_long_as_its_steps(factor: float, decodes: int, steps: int) -> None:
     variant = Variant("vllm", "vllm", "a100-40g-sxm", "llama-3.1-8b")

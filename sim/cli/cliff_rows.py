@@ -59,7 +59,7 @@ def trust(row: Prepared) -> Trust | None:
     """How far the variant's step times can be relied on."""
     if row.deployment is None:
         return None
-    return cast(Trust, compose.step_cost(row.variant, row.deployment).trust)
+    return cast(Trust, compose.step_trust(row.variant, row.deployment))
 
 
 def _waits(points: Points) -> dict[int, float]:

@@ -86,7 +86,7 @@ def _offer(
         usd_per_million_at_load=at_load,
         break_even_share=break_even_share(at_load, api_usd),
         memory=memory(deployment.memory),
-        trust=cast(Trust, compose.step_cost(variant, deployment).trust),
+        trust=cast(Trust, compose.step_trust(variant, deployment)),
     )
 
 

@@ -16,11 +16,20 @@ def step_cost(variant: Variant, deployment: Deployment, factor: float = 1.0) -> 
     return cost if factor == 1.0 else Slowed(cost, factor)
 
 
+def step_trust(variant: Variant, deployment: Deployment) -> str:
+    """How near the deployment's step times are to measurements; those of a table are taken as such."""
+    if variant.step_table is not None:
+        return "measured"
+    from calibration import physics, scopes
+
+    return profile_of(variant).trust_in(physics.family(deployment), scopes.shape(deployment.model))
+
+
 def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
     """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
     if variant.step_table is not None:
         return 1.0, 1.0
-    return profile_of(variant).band(step_cost(variant, deployment).trust, "step")
+    return profile_of(variant).band(step_trust(variant, deployment), "step")
 
 
 def profile_of(variant: Variant) -> Profile:
