@@ -55,14 +55,15 @@ def clocks(log: Columns, record: ReplicaRecord, most: int | None) -> Clocks:
     """The clocks of a replica, from the requests that it served."""
     strides, ends = record.strides, stride_ends(record.strides)
     inside = log["admitted_ps"] >= 0
-    came, went = np.sort(log["admitted_ps"][inside]), np.sort(log["end_ps"][inside])
-    samples = record.usage["time_ps"]
-    times = np.unique(np.concatenate((came, went, samples, strides["start_ps"], ends, np.zeros(1, np.int64))))
-    running = np.searchsorted(came, times, "right") - np.searchsorted(went, times, "right")
-    full = running >= (most or len(came) + 1)
+    came, went = log["admitted_ps"][inside], log["end_ps"][inside]
+    out, back = _interruptions(log, record, ends)
+    steps, samples = (strides["start_ps"], ends), record.usage["time_ps"]
+    times = np.unique(np.concatenate((came, went, out, back, *steps, samples, np.zeros(1, np.int64))))
+    missing = _present(out, back, times)
+    full = _present(came, went, times) - missing >= (most or len(came) + 1)
     free = _free(record, times)
     long_prompt = _long_prompt(log, record)
-    short = (free < long_prompt) & ~full
+    short = ((free < long_prompt) | (missing > 0)) & ~full
     stride = np.searchsorted(strides["start_ps"], times, "right") - 1
     under_way = (stride >= 0) & (ends[stride] > times) if len(ends) else np.zeros(len(times), np.bool_)
     prompts = under_way & (strides["prompt_tokens"][stride] > 0) if len(ends) else under_way
@@ -76,6 +77,30 @@ def clocks(log: Columns, record: ReplicaRecord, most: int | None) -> Clocks:
         idle=_clock(times, ~(tight | full | short | prompts)),
         step_ends=ends,
     )
+
+
+def _interruptions(log: Columns, record: ReplicaRecord, ends: Integers) -> tuple[Integers, Integers]:
+    """When preempted requests lost their places, and when they had them back: with the step of their next token.
+
+    Before its first token a request is out for a known time, which is taken for the last before that token.
+    """
+    if not record.preemptions:
+        return ends[:0], ends[:0]
+    early = (log["preemption_ps"] > 0) & (log["first_token_ps"] >= 0)
+    gaps = record.gaps["gap_ps"]
+    late = np.argsort(gaps, kind="stable")[-record.preemptions :]  # who only sits a step out is back sooner
+    tokens = np.concatenate((log["first_token_ps"][early], record.gaps["end_ps"][late]))
+    steps = np.searchsorted(ends, tokens)
+    back = record.strides["start_ps"][np.minimum(steps, len(ends) - 1)]
+    lost = np.concatenate((back[: early.sum()] - log["preemption_ps"][early], (record.gaps["end_ps"] - gaps)[late]))
+    return np.minimum(lost, back), back
+
+
+def _present(since: Integers, until: Integers, times: Integers) -> Integers:
+    """How many of the intervals hold each instant; an end is no longer inside."""
+    came, gone = (np.searchsorted(np.sort(edges), times, "right") for edges in (since, until))
+    present: Integers = came - gone
+    return present
 
 
 def _long_prompt(log: Columns, record: ReplicaRecord) -> float:
