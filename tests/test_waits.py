@@ -82,7 +82,7 @@ def test_at_every_instant_one_thing_is_short_or_nothing(blocks: int) -> None:
 
 @pytest.mark.parametrize("gate", [False, True])
 def test_prompts_in_pieces_blur_it_by_a_few_steps(gate: bool) -> None:
-    """A request may be put out before its first token and comes back piece by piece; the journal tells only how long."""
+    """A request may be put out before its first token and comes back piece by piece; the journal has only how long."""
     for seed in range(5):
         result, waits, seen = watched(40, seed, max_num_batched_tokens=16, scheduler_reserve_full_isl=gate)
         start, end = steps_of(result)
