@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibration import catalog
 from policies.engines import ollama
@@ -69,6 +71,65 @@ def test_pictures_take_a_graph_that_models_without_eyes_do_not_need() -> None:
     blind = replace(model, vision_parameters=0)
     both = [reserve_bytes(one, CELLS, 0, 512, 0) for one in (model, blind)]
     assert (both[0] - both[1]) / GIB == pytest.approx(1.0, abs=0.05)
+
+
+MANY_CELLS, ROWS = st.integers(20_000, 200_000), st.integers(64, 1024)
+
+
+@pytest.mark.parametrize(("family", "once"), [("llama", 4 * 96), ("gemma3", 8 * 96), ("qwen2", 4096)])
+@given(MANY_CELLS, ROWS)
+def test_a_cell_more_costs_in_every_row_a_score_a_head_and_a_mask_and_once_its_key(
+    family: str, once: int, cells: int, rows: int
+) -> None:
+    model = replace(catalog.model("llama-3.1-8b"), family=family, vocab=1, hidden=4096, kv_heads=4, head_dim=96)
+    more = graph_bytes(model, cells + 1, 0, rows) - graph_bytes(model, cells, 0, rows)
+    assert more == 4 * (rows * (model.heads + 1) + once)
+
+
+@pytest.mark.parametrize(
+    ("family", "states", "widths"), [("mistral", 2, 0), ("gemma", 2, 2), ("gemma2", 2, 2), ("qwen2", 2, 0)]
+)
+@given(MANY_CELLS, ROWS)
+def test_a_row_more_costs_its_scores_and_masks_its_states_and_its_heads(
+    family: str, states: int, widths: int, cells: int, rows: int
+) -> None:
+    model = replace(catalog.model("llama-3.1-8b"), family=family, vocab=1, head_dim=96)
+    more = graph_bytes(model, cells, 0, rows + 1) - graph_bytes(model, cells, 0, rows)
+    attention = 1 + cells * (model.heads + 1)
+    assert more == 4 * (attention + states * model.hidden + widths * model.heads * model.head_dim)
+
+
+@given(st.integers(2500, 3000), st.integers(400, 1000))
+def test_a_small_llama_takes_most_with_all_its_layers_on_the_card(cells: int, rows: int) -> None:
+    model = catalog.model("tinyllama-1.1b")
+    more = graph_bytes(model, cells, 0, rows + 1) - graph_bytes(model, cells, 0, rows)
+    assert more == 4 * (1 + cells * (model.heads + 1) + 4 * model.hidden)
+
+
+@given(ROWS)
+def test_where_the_logits_are_most_a_row_more_costs_a_logit_a_word_and_its_state(rows: int) -> None:
+    for family in ("gemma", "qwen2"):
+        model = replace(catalog.model("llama-3.2-1b"), family=family)
+        more = graph_bytes(model, 16, 0, rows + 1) - graph_bytes(model, 16, 0, rows)
+        assert more == 4 * (model.vocab + model.hidden)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+def test_a_matrix_of_a_layer_off_the_card_is_unpacked_to_nine_sixteenths(family: str) -> None:
+    """Of its values in bytes, as many as there are in the widths of the model and of its heads."""
+    model = replace(catalog.model("llama-3.1-8b"), family=family, vocab=1, hidden=4096, kv_heads=1)
+    one, other = (graph_bytes(replace(model, hidden=width), 100_000, 0, 1) for width in (4096, 8192))
+    values = 8192**2 - 4096**2 if family == "llama" else 4096 * model.heads * model.head_dim
+    assert other - one == values * 9 // 16 + 4 * 2 * 4096
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2**32))
+def test_one_layer_is_kept_free_beside_the_graph(kv_bytes: int, layer_bytes: int) -> None:
+    model = catalog.model("llama-3.1-8b")
+    assert (
+        reserve_bytes(model, CELLS, kv_bytes, 512, layer_bytes) - graph_bytes(model, CELLS, kv_bytes, 512)
+        == layer_bytes
+    )
 
 
 # -- what follows
