@@ -13,6 +13,7 @@ from typing import Any
 
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
+from policies.caches.windowed import Groups, WindowedCache
 from policies.schedulers.vllm_v1 import VllmV1
 from sim.batch import Batch
 from sim.core import Core
@@ -33,6 +34,7 @@ SCHEDULER_SETTINGS = {
     "enable_chunked_prefill",
 }
 CACHE_SETTINGS = {"block_size", "num_blocks", "enable_prefix_caching"}
+WINDOW_SETTINGS = {"window", "window_groups", "full_groups", "dense_retention"}
 
 
 class UnknownSetting(ValueError):
@@ -43,15 +45,31 @@ def build_core(config: Record) -> Core:
     """The simulator's copy of the scheduler that the log was made with."""
     config = dict(config)
     active = config.pop("max_num_active_seqs", None)
-    if unknown := config.keys() - SCHEDULER_SETTINGS - CACHE_SETTINGS:
+    if unknown := config.keys() - SCHEDULER_SETTINGS - CACHE_SETTINGS - WINDOW_SETTINGS:
         raise UnknownSetting(f"setting not modelled: {', '.join(sorted(unknown))}")
     if config.get("policy", "fcfs") not in ("fcfs", "priority"):
         raise UnknownSetting(f"policy not modelled: {config['policy']}")
     options = {name: value for name, value in config.items() if name in SCHEDULER_SETTINGS}
     if active is not None:
         options["max_num_seqs"] = min(active, options["max_num_seqs"])
+    return Core(VllmV1(**options), build_cache(config))
+
+
+def build_cache(config: Record) -> PagedCache:
+    """The cache of the log: with a window, groups of layers over one pool."""
+    if "window" in config:
+        return windowed_cache(config)
     cache_type = PrefixCache if config["enable_prefix_caching"] else PagedCache
-    return Core(VllmV1(**options), cache_type(config["num_blocks"], config["block_size"]))
+    return cache_type(config["num_blocks"], config["block_size"])
+
+
+def windowed_cache(config: Record) -> PagedCache:
+    """Windowed groups beside full ones, or alone."""
+    groups = Groups(config["full_groups"], config["window_groups"], config["window"])
+    pipelined = config["async_scheduling"]
+    in_flight = config["max_num_batched_tokens"] * (2 if pipelined else 1)
+    kept = groups.most_kept(config["block_size"], in_flight, config["max_model_len"])
+    return WindowedCache(config["num_blocks"], config["block_size"], groups, kept, pipelined)
 
 
 def build_request(index: int, row: Record) -> Request:
