@@ -53,6 +53,8 @@ class Offer:
     usd_per_hour: float
     capacity_users: int  # of one copy
     capacity_is_more: bool  # nobody looked beyond
+    capacity_low: int | None  # at the slow end of the band of step times; None where nobody knows it
+    capacity_high: int | None  # at the fast end
     headroom: float  # the share of what all copies carry that the load leaves free
     attainment: float
     ttft_p99_ms: float | None

@@ -70,14 +70,13 @@ def _row(place: int, offer: Offer) -> Html:
     def cell(shown: str, field: str, value: Any) -> Html:
         return quantity(shown, value, field, "td", offer=place)
 
-    carried = offer.capacity_users * offer.replicas
     return element(
         "tr",
         quantity(number(offer.usd_per_hour, 2), offer.usd_per_hour, "usd_per_hour", "th", offer=place),
         element("td", f"{offer.cards} × {offer.hardware.gpu}"),
         element("td", offer.serving.label),
         element("td", offer.serving.weights.upper()),
-        cell(f"{carried:,}{'+' if offer.capacity_is_more else ''}", "carried", carried),
+        cell(plan_tables.carried(offer), "carried", offer.capacity_users * offer.replicas),
         cell(share(offer.headroom), "headroom", offer.headroom),
         cell(share(offer.attainment), "attainment", offer.attainment),
         cell(duration(offer.ttft_p99_ms), "ttft_p99_ms", offer.ttft_p99_ms),

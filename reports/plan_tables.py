@@ -10,7 +10,7 @@ from typing import Any
 from reports.plan_document import Hardware, Offer, PlanDocument, Refused
 from reports.schema import encode
 from reports.tables import Table, aligned, duration, flat, number, share
-from reports.wording import wrapped
+from reports.wording import WIDTH, wrapped
 
 MOST_SHOWN = 12
 HEADER = ("$/h", "cards", "engine", "weights", "carries", "free", "TTFT p99", "TPOT", "$/Mtok")
@@ -42,19 +42,26 @@ def offers(document: PlanDocument) -> Table:
 
 
 def _offer(offer: Offer, *, api: bool) -> tuple[str, ...]:
-    more = "+" if offer.capacity_is_more else ""
     cells = (
         number(offer.usd_per_hour, 2),
         f"{offer.cards} × {offer.hardware.gpu}",
         offer.serving.label,
         offer.serving.weights,
-        f"{offer.capacity_users * offer.replicas:,}{more}",
+        carried(offer),
         f"{100 * offer.headroom:.0f}%",
         duration(offer.ttft_p99_ms),
         duration(offer.tpot_p50_ms),
         number(offer.usd_per_million, 2),
     )
     return (*cells, busy(offer.break_even_share)) if api else cells
+
+
+def carried(offer: Offer) -> str:
+    """The users of all copies: a plus where nobody looked beyond, else the ends of the band where they are known."""
+    users = f"{offer.capacity_users * offer.replicas:,}{'+' if offer.capacity_is_more else ''}"
+    if offer.capacity_low is None or offer.capacity_high is None:
+        return users
+    return f"{users} ({offer.capacity_low * offer.replicas:,}-{offer.capacity_high * offer.replicas:,})"
 
 
 def busy(part: float | None) -> str:
@@ -87,7 +94,8 @@ def _reason(each: Refused) -> str:
 
 def notes(document: PlanDocument) -> list[str]:
     """What the columns mean, and where the prices are from."""
-    columns = "carries: all copies together; free: what the load leaves of that (20% for busy minutes); "
+    columns = "carries: all copies together (and at both ends of the 80% band of step times); "
+    columns += "free: what the load leaves of that (20% for busy minutes); "
     told = [f"{columns}$/Mtok: a million output tokens with every copy at its capacity"]
     if document.api_usd_per_million is not None:
         told.append(
@@ -108,9 +116,15 @@ def notes(document: PlanDocument) -> list[str]:
 def plain(document: PlanDocument) -> str:
     """Offers, refusals and the rule, within 100 columns."""
     blocks = [heading(document)]
-    blocks += [aligned(offers(document)), "\n".join(notes(document))] if document.offers else ["Nothing carries it."]
+    blocks += [_narrow(offers(document)), "\n".join(notes(document))] if document.offers else ["Nothing carries it."]
     blocks += ["\n".join(("Refused", *refusals(document)))] if document.refused else []
     return "\n\n".join([*blocks, *([wrapped(document.rule)] if document.rule else [])]) + "\n"
+
+
+def _narrow(table: Table) -> str:
+    """With less space between the columns where the terminal would be too narrow otherwise."""
+    text = aligned(table)
+    return text if max(map(len, text.splitlines())) <= WIDTH else aligned(table, " ")
 
 
 def markdown(document: PlanDocument) -> str:

@@ -118,20 +118,20 @@ def counsel(document: Document) -> list[str]:
     return ["\n".join(wrapped(text) for text in document.advice)] if document.advice else []
 
 
-def aligned(table: Table) -> str:
+def aligned(table: Table, gap: str = "  ") -> str:
     """The table in columns of plain text: numbers to the right, words to the left, a long last column folded."""
     columns = list(zip(table.header, *table.rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(_numeric(cell) for cell in column[1:]) for column in columns]
-    left = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    left = sum(widths[:-1]) + len(gap) * (len(widths) - 1)
     lines = [table.title]
     for cells in (table.header, *table.rows):
         placed = [
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(cells, widths, numeric, strict=True)
         ]
-        line = "  ".join(placed).rstrip()
-        lines.append(line if numeric[-1] else _folded("  ".join([*placed[:-1], ""]), cells[-1], left))
+        line = gap.join(placed).rstrip()
+        lines.append(line if numeric[-1] else _folded(gap.join([*placed[:-1], ""]), cells[-1], left))
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.plan_document import PlanDocument, published_schema
+from reports.plan_tables import plain
 from reports.schema import decode
+from sim import compose
 from sim.capacity import bracket
 from sim.cli.main import cli
 from sim.cli.sizing import next_load
@@ -25,6 +28,7 @@ from tests.test_document import violations
 
 SCHEMA_FILE = Path(__file__).resolve().parents[1] / "docs" / "plan.schema.json"
 QUICK = ["--requests", "40", "--seeds", "1", "--jobs", "1", "--prompt-tokens", "64", "--output-tokens", "32"]
+ONE_CARD = ["--gpu", "a100-40g", "--engine", "vllm", "--slo", "ttft=150ms", *QUICK]
 TWO_CARDS = ["--gpu", "l4", "--gpu", "a100-40g", "--engine", "vllm", "--slo", "rag", *QUICK]
 
 
@@ -70,6 +74,31 @@ def test_offers_carry_the_load_and_come_cheapest_first() -> None:
         assert offer["usd_per_hour"] == pytest.approx(offer["cards"] * offer["hardware"]["usd_per_card_hour"])
         assert offer["replicas"] * offer["capacity_users"] >= 40
         assert offer["headroom"] == pytest.approx(1 - 40 / (offer["replicas"] * offer["capacity_users"]))
+
+
+def test_a_capacity_has_a_band_as_wide_as_that_of_the_step_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    def band(fast: float, slow: float) -> tuple[Any, Any, Any]:
+        monkeypatch.setattr(compose, "step_band", lambda *_: (fast, slow))
+        (offer,) = plan("--users", "8", *ONE_CARD)["offers"]
+        return offer["capacity_low"], offer["capacity_users"], offer["capacity_high"]
+
+    low, users, high = band(0.9, 1.1)
+    lowest, same, highest = band(0.6, 1.5)
+    assert lowest < low < users == same < high < highest
+    assert band(0.6, 1.0) == (users, users, highest)
+    assert band(1.0, 1.0) == (None, users, None), "where nobody knows it there is none"
+
+
+def test_the_ends_of_a_band_are_what_plans_with_such_steps_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "step_band", lambda *_: (0.7, 1.3))
+    (offer,) = plan("--users", "8", *ONE_CARD)["offers"]
+    usual: Any = compose.scenario
+    monkeypatch.setattr(compose, "step_band", lambda *_: (1.0, 1.0))
+    for factor, end in ((0.7, "capacity_high"), (1.3, "capacity_low")):
+        monkeypatch.setattr(compose, "scenario", lambda *parts, by=factor: usual(*parts[:5], by))
+        (moved,) = plan("--users", "8", *ONE_CARD)["offers"]
+        assert offer[end] == pytest.approx(moved["capacity_users"], rel=0.1)
+        assert offer[end] != offer["capacity_users"]
 
 
 def test_a_price_that_is_typed_changes_the_order_and_nothing_else() -> None:
@@ -148,6 +177,18 @@ def test_the_table_is_narrow_and_holds_prices_with_dates_and_the_rule_last() -> 
     assert "l4 0.77 (2026-04)" in text
     assert "pays: the share of the time" in text
     assert text.rstrip().split("\n\n")[-1].startswith("On one NVIDIA L4")
+
+
+def test_the_table_stays_narrow_and_holds_the_bands_of_all_copies_together() -> None:
+    found = decode(PlanDocument, plan("--users", "8", *ONE_CARD, "--api-price", "1"), "plan")
+    (offer,) = found.offers
+    large = replace(offer, replicas=8, capacity_users=125, capacity_low=100, capacity_high=150, usd_per_hour=52.5)
+    large = replace(large, cards=8, hardware=replace(offer.hardware, gpu="h100-80g-sxm"), capacity_is_more=False)
+    large = replace(large, serving=replace(offer.serving, label="llama.cpp tuned", weights="q4_k_m"))
+    text = plain(replace(found, offers=(large, offer)))
+    assert "1,000 (800-1,200)" in text
+    assert f"{offer.capacity_users} ({offer.capacity_low}-{offer.capacity_high})" in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_markdown_csv_and_json_lines_hold_the_same_offers() -> None:

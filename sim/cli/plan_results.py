@@ -77,6 +77,8 @@ def _offer(
         usd_per_hour=usd,
         capacity_users=one.capacity,
         capacity_is_more=one.open_ended,
+        capacity_low=one.band[0] if one.band else None,
+        capacity_high=one.band[1] if one.band else None,
         headroom=1 - sizing.users / (one.replicas * one.capacity),
         attainment=checked.attainment or 0.0,
         ttft_p99_ms=checked.ttft.p99 if checked.ttft else None,

@@ -113,6 +113,7 @@ def plan(asked: Question, screen: Screen) -> PlanDocument:
     sizing = Sizing(asked.traffic, asked.users, seeds, asked.flags["max_replicas"], runner)
     sized = sizing.search([row for row in rows if row.deployment is not None])
     sizing.check(sized)
+    sizing.bound(sized)
     unstarted = [row for row in rows if row.deployment is None]
     unstarted += [Prepared(variant, None) for variant in asked.variants if variant not in priced]
     return plan_results.document(
