@@ -1,4 +1,4 @@
-"""A sweep that was cut off and goes on ends with the same bytes as one that was left alone."""
+"""Work that was cut off and goes on ends with the same bytes as if it had been left alone."""
 
 import json
 import signal
@@ -17,7 +17,11 @@ from sim.metrics import PointMetrics, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = "sweep --gpu a100-40g --engine vllm --max-num-seqs 4 --users 1..32 --requests 40 --seeds 2 --jobs 1 --quiet"
-SWEEP += " --prompt-tokens uniform:20,200 --output-tokens uniform:5,40 --slo ttft=60ms"
+LENGTHS = " --prompt-tokens uniform:20,200 --output-tokens uniform:5,40"
+SWEEP += f"{LENGTHS} --slo ttft=60ms"
+COMPARE = SWEEP.replace("sweep", "compare").replace("--max-num-seqs 4", "--vary max-num-seqs=2,4")
+PLAN = "plan --gpu a100-40g --gpu l40s --engine vllm --users 60 --requests 40 --seeds 2 --jobs 1 --quiet"
+PLAN += f"{LENGTHS} --slo ttft=80ms"  # which several copies keep
 
 
 def simctl(words: str, *more: str) -> Result:
@@ -31,6 +35,7 @@ class Machine:
         self.runs = 0
         self.patience: int | None = None
         patch.setattr("sim.cli.study.summarise", self._measure)
+        patch.setattr("sim.cli.planning.summarise", self._measure)
 
     def _measure(self, *arguments: Any, **named: Any) -> PointMetrics:
         if self.runs == self.patience:
@@ -44,20 +49,29 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
+@pytest.mark.parametrize("words", [SWEEP, COMPARE, PLAN], ids=["sweep", "compare", "plan"])
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.98])
-def test_a_resumed_sweep_gives_the_same_bytes(machine: Machine, tmp_path: Path, share: float) -> None:
-    """Cut off in the grid, around the cliff, or while a knob is moved."""
+def test_what_is_resumed_gives_the_same_bytes(machine: Machine, tmp_path: Path, words: str, share: float) -> None:
+    """Cut off in the grid, around the cliff, among several copies, or while a knob is moved."""
     whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
-    assert simctl(SWEEP, "-o", f"json={whole}").exit_code == 0
+    assert simctl(words, "-o", f"json={whole}").exit_code == 0
     runs, machine.runs = machine.runs, 0
     machine.patience = int(share * runs)
-    assert simctl(SWEEP, "-o", f"json={parts}").exit_code == 130
+    assert simctl(words, "-o", f"json={parts}").exit_code == 130
     assert Path(f"{parts}{SUFFIX}").exists()
     machine.patience = None
-    assert simctl(SWEEP, "-o", f"json={parts}", "--resume").exit_code == 0
+    assert simctl(words, "-o", f"json={parts}", "--resume").exit_code == 0
     assert parts.read_bytes() == whole.read_bytes()
     assert machine.runs == runs, "what was done is not done again"
     assert {path.name for path in tmp_path.iterdir()} == {"whole.json", "parts.json"}
+
+
+@pytest.mark.parametrize("words", [SWEEP, COMPARE, PLAN], ids=["sweep", "compare", "plan"])
+def test_what_is_kept_changes_nothing(tmp_path: Path, words: str) -> None:
+    """No run is taken for another one: not that of one copy for that of several."""
+    place = tmp_path / "results.json"
+    simctl(words, "-o", f"json={place}")
+    assert simctl(words, "-o", "json").stdout == place.read_text(encoding="utf-8")
 
 
 def cut_off(machine: Machine, place: Path, runs: int = 6) -> Path:
@@ -80,18 +94,19 @@ def test_a_line_that_a_kill_cut_in_half_is_run_again(machine: Machine, tmp_path:
     assert place.read_bytes() == whole
 
 
-def test_a_killed_sweep_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [SWEEP, COMPARE, PLAN], ids=["sweep", "compare", "plan"])
+def test_what_is_killed_is_resumed_to_the_same_bytes(tmp_path: Path, words: str) -> None:
     place, whole = tmp_path / "results.json", tmp_path / "whole.json"
     kept = Path(f"{place}{SUFFIX}")
     code = "from sim.cli.main import main; main()"
-    running = subprocess.Popen([sys.executable, "-c", code, *SWEEP.split(), "-o", f"json={place}"], cwd=ROOT)
+    running = subprocess.Popen([sys.executable, "-c", code, *words.split(), "-o", f"json={place}"], cwd=ROOT)
     while running.poll() is None and not (kept.exists() and len(kept.read_bytes().splitlines()) > 3):
         time.sleep(0.01)
     running.kill()
     assert running.wait() == -signal.SIGKILL
     assert not place.exists()
-    assert simctl(SWEEP, "-o", f"json={place}", "--resume").exit_code == 0
-    assert simctl(SWEEP, "-o", f"json={whole}").exit_code == 0
+    assert simctl(words, "-o", f"json={place}", "--resume").exit_code == 0
+    assert simctl(words, "-o", f"json={whole}").exit_code == 0
     assert place.read_bytes() == whole.read_bytes()
 
 
@@ -104,10 +119,11 @@ def test_without_resume_a_sweep_begins_anew(machine: Machine, tmp_path: Path) ->
     assert machine.runs == all_runs
 
 
-def test_runs_of_another_scenario_are_refused(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [f"{SWEEP} --seed 7", COMPARE, PLAN], ids=["sweep", "compare", "plan"])
+def test_runs_of_another_scenario_are_refused(machine: Machine, tmp_path: Path, words: str) -> None:
     place = tmp_path / "results.json"
     cut_off(machine, place)
-    done = simctl(SWEEP, "--seed", "7", "-o", f"json={place}", "--resume")
+    done = simctl(words, "-o", f"json={place}", "--resume")
     assert done.exit_code == 3
     assert "holds runs of another scenario: leave out --resume" in done.stderr
 
@@ -122,8 +138,9 @@ def test_a_file_that_is_no_record_of_runs_is_refused_or_ignored(tmp_path: Path, 
     assert "Traceback" not in done.stderr
 
 
-def test_resuming_needs_a_file_to_lie_beside() -> None:
-    done = simctl(SWEEP, "--resume")
+@pytest.mark.parametrize("words", [SWEEP, COMPARE, PLAN], ids=["sweep", "compare", "plan"])
+def test_resuming_needs_a_file_to_lie_beside(words: str) -> None:
+    done = simctl(words, "--resume")
     assert done.exit_code == 2
     assert "name them, as -o json=results.json" in done.stderr
 

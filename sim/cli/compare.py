@@ -8,7 +8,7 @@ from sim.cli.flags import read, shared
 from sim.cli.scenario_command import ScenarioCommand, scenario_argument
 
 INTERRUPTED = 130
-NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself, and starts over
+NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself
 
 
 @click.command("compare", cls=ScenarioCommand, epilog="Engines' own options are flags too, and can be varied.")
@@ -18,13 +18,12 @@ NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself
     users="1..128",
     seeds=3,
     gpu={"required": False},
-    resume=NOT_HERE,
     explain=NOT_HERE,
     sensitivity=NOT_HERE,
 )
 def command(vary: tuple[str, ...], **flags: Any) -> int:
     """What a change would bring: every combination of what is varied, under the same requests."""
-    from sim.cli import failing, outputs, terminal
+    from sim.cli import failing, keeping, outputs, terminal
     from sim.cli.cases import cases, describe
     from sim.cli.side_by_side import compared
 
@@ -35,8 +34,12 @@ def command(vary: tuple[str, ...], **flags: Any) -> int:
     if asked.dry_run:
         click.echo(describe(chosen), nl=False)
         return 0
-    with terminal.progress(quiet=asked.quiet) as screen:
-        found, interrupted = compared(chosen, vary, screen)
+    scenario = [keeping.of_study(case.study) for case in chosen]
+    with (
+        terminal.progress(quiet=asked.quiet) as screen,
+        keeping.kept(places, scenario, screen.say, resume=asked.resume) as memory,
+    ):
+        found, interrupted = compared(chosen, vary, screen, memory)
     terminal.warn(found.warnings, quiet=asked.quiet)
     outputs.write(found, places)
     return INTERRUPTED if interrupted else failing.exit_code(found, conditions)

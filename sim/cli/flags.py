@@ -113,7 +113,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "slo": _flag("chat, interactive ... or ttft=500ms,tpot=40ms.", default="chat", metavar="SLO"),
     "jobs": _flag("Processes; as many as cores if left out.", type=click.IntRange(1, 4096)),
     "output": _flag("table, json, jsonl, csv, md, html, parquet.", multiple=True, metavar="FORMAT[=PATH]"),
-    "resume": _flag("Go on where a sweep with the same output was cut off.", is_flag=True, default=False),
+    "resume": _flag("Go on where it was cut off, with the same output.", is_flag=True, default=False),
     "fail_if": _flag("Exit 99: capacity<50, ttft_p99>1s, slo.", multiple=True, metavar="CONDITION"),
     "explain": _flag("Prove each cause by moving its knob.", default=True),
     "sensitivity": _flag("Capacity by lengths, pauses and memory too.", is_flag=True, default=False),

@@ -1,16 +1,18 @@
-"""Runs that are done, kept beside the results while a sweep goes on, so that one that was cut off can be resumed."""
+"""Runs that are done, kept beside the results while work goes on, so that what was cut off can be resumed."""
 
 import hashlib
 import json
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from reports.schema import decode, encode
+from sim.cli.outputs import Output
 from sim.cli.provenance import simctl_version
 from sim.cli.study import Study, scenario_table
-from sim.errors import BadScenario
+from sim.errors import BadScenario, UsageError
 from sim.metrics import PointMetrics
 from sim.request import End
 
@@ -24,11 +26,12 @@ class Kept:
     path: Path
     scenario: str  # a hash of everything that the runs depend on
     failure: str | None = None  # why the runs can no longer be kept
+    interrupted: bool = False  # by somebody who wants to see what is done so far
     _known: dict[str, PointMetrics] = field(default_factory=dict)
     _file: TextIO | None = None
 
     def resume(self) -> int:
-        """Read what an earlier sweep of the same scenario left behind; how many runs that are."""
+        """Read what earlier work on the same scenario left behind; how many runs that are."""
         lines = _lines(self.path)
         if not lines:
             return 0
@@ -75,11 +78,43 @@ class Kept:
                 self.path.unlink(missing_ok=True)
 
 
-def beside(results: Path, study: Study) -> Kept:
-    """The file beside the results of a study."""
-    rows = [repr((row.variant, row.deployment.options if row.deployment else None)) for row in study.rows]
-    text = json.dumps([simctl_version(), encode(scenario_table(study)), rows], sort_keys=True)
+@contextmanager
+def kept(
+    places: Sequence[Output], scenario: Sequence[Any], say: Callable[[str], None], *, resume: bool
+) -> Iterator[Kept | None]:
+    """The memory of work that has files to write: what is done lies beside the first of them until all is.
+
+    `scenario` holds everything that the runs depend on.
+    """
+    paths = (place.path for place in places if place.path is not None)
+    files = [path for path in paths if path.is_file() or not path.exists()]  # neither pipes nor devices
+    if resume and not files:
+        raise UsageError("--resume goes on from the file beside the results: name them, as -o json=results.json")
+    if not files:
+        yield None
+        return
+    memory = _beside(files[0], scenario)
+    if resume:
+        memory.resume()
+    finished = False
+    try:
+        yield memory
+        finished = not memory.interrupted
+    finally:
+        memory.close(finished=finished)
+        if memory.failure is not None:
+            say(f"simctl: warning: {memory.failure}")
+
+
+def _beside(results: Path, scenario: Sequence[Any]) -> Kept:
+    text = json.dumps([simctl_version(), *scenario], sort_keys=True)
     return Kept(results.with_name(results.name + SUFFIX), hashlib.sha256(text.encode()).hexdigest())
+
+
+def of_study(study: Study) -> list[Any]:
+    """What the runs of a study depend on."""
+    rows = [repr((row.variant, row.deployment.options if row.deployment else None)) for row in study.rows]
+    return [encode(scenario_table(study)), rows]
 
 
 def _lines(path: Path) -> list[Any]:

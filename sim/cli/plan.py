@@ -30,6 +30,7 @@ SHARED += (
     "seed",
     "jobs",
     "output",
+    "resume",
     "quiet",
     "dry_run",
 )
@@ -55,7 +56,7 @@ PAUSE = {"default": None, "help": "Pause between messages: 10s, exp:10s; with --
 def command(**given: Any) -> int:
     """Which hardware carries the users, cheapest first, with what a million tokens cost."""
     from reports import plan_document, plan_page, plan_tables
-    from sim.cli import renderings, terminal
+    from sim.cli import keeping, renderings, terminal
     from sim.cli.planning import plan, read
 
     formats = {
@@ -71,8 +72,11 @@ def command(**given: Any) -> int:
     if given["dry_run"]:
         click.echo(asked.describe(), nl=False)
         return 0
-    with terminal.progress(quiet=given["quiet"]) as screen:
-        found = plan(asked, screen)
+    with (
+        terminal.progress(quiet=given["quiet"]) as screen,
+        keeping.kept(places, asked.decides, screen.say, resume=given["resume"]) as memory,
+    ):
+        found = plan(asked, screen, memory)
     terminal.warn(found.warnings, quiet=given["quiet"])
     renderings.write(found, places, formats)
     if not found.offers:

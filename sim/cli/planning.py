@@ -21,8 +21,8 @@ from sim.cli.terminal import Screen
 from sim.cli.variants import Prepared, asked_variants
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, UsageError
-from sim.metrics import summarise
-from sim.runner import Runner, cores
+from sim.metrics import PointMetrics, summarise
+from sim.runner import Memory, Runner, cores
 from sim.slo import Slo
 from sim.variant import Demand, Variant
 from workloads.units import MOST_USERS, parse_count
@@ -53,6 +53,11 @@ class Question:
     def processes(self) -> int:
         """How many runs go on at a time."""
         return int(self.flags["jobs"] or cores())
+
+    @property
+    def decides(self) -> list[Any]:
+        """What the runs depend on."""
+        return [scenario_table(self), [repr(variant) for variant in self.variants]]
 
     def describe(self) -> str:
         """What would be considered."""
@@ -102,14 +107,14 @@ def _load(given: dict[str, Any]) -> tuple[int, str]:
     return parse_count(given["users"], "--users", MOST_USERS), given["think"] or "0s"
 
 
-def plan(asked: Question, screen: Screen) -> PlanDocument:
+def plan(asked: Question, screen: Screen, memory: Memory[PointMetrics] | None) -> PlanDocument:
     """Choose slots, find what one copy carries, then how many copies carry the load."""
     priced = [variant for variant in asked.variants if asked.prices.hardware(variant).usd_per_card_hour is not None]
     tuning = Tuning(asked.traffic, asked.slo, asked.flags["seed"])
     rows = candidates(priced, asked.gpus, tuning, asked.processes)
     _require_one(rows)
     seeds = tuple(range(asked.flags["seed"], asked.flags["seed"] + asked.flags["seeds"]))
-    runner = Runner(partial(summarise, slo=asked.slo), asked.processes, screen.report)
+    runner = Runner(partial(summarise, slo=asked.slo), asked.processes, screen.report, memory)
     sizing = Sizing(asked.traffic, asked.users, seeds, asked.flags["max_replicas"], runner)
     sized = sizing.search([row for row in rows if row.deployment is not None])
     sizing.check(sized)
@@ -136,7 +141,7 @@ def _require_one(rows: Sequence[Prepared]) -> None:
 
 def scenario_table(asked: Question) -> dict[str, Any]:
     """Every flag by name, engine options beside them, so that it can be asked again."""
-    apart = {"jobs", "output", "quiet", "dry_run"}
+    apart = {"jobs", "output", "resume", "quiet", "dry_run"}
     table = {name.replace("_", "-"): asked.flags[name] for name in sorted(asked.flags) if name not in apart}
     lists = {name: list(value) or None for name, value in table.items() if isinstance(value, tuple)}
     options = {name.replace("_", "-"): value for each in asked.variants for name, value in each.options.items()}

@@ -1,40 +1,20 @@
 """A study carried out: the sweep, each variant's verdict as soon as it is known, then the proofs of the causes."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 
 from reports.document import Document, SensitivityRow
 from reports.wording import verdict
 from sim.cli.explained import Explainer
-from sim.cli.keeping import Kept, beside
+from sim.cli.keeping import Kept
 from sim.cli.open_loop import stability_rate
-from sim.cli.outputs import Output
 from sim.cli.results import document
 from sim.cli.sensitivity import sensitivity
 from sim.cli.shift_notices import outgrown
 from sim.cli.study import Study, hopeless, judge
 from sim.cli.terminal import Screen
-from sim.errors import UsageError
 from sim.metrics import PointMetrics
 from sim.runner import Runner
 from sim.sweep import Findings, sweep
-
-
-@contextmanager
-def kept(study: Study, places: Sequence[Output]) -> Iterator[Kept | None]:
-    """The memory of a sweep that has files to write: what is done lies beside the first of them until all is."""
-    paths = (place.path for place in places if place.path is not None)
-    files = [path for path in paths if path.is_file() or not path.exists()]  # neither pipes nor devices
-    if study.flags.resume and not files:
-        raise UsageError("--resume goes on from the file beside the results: name them, as -o json=results.json")
-    if not files:
-        yield None
-        return
-    memory = beside(files[0], study)
-    if study.flags.resume:
-        memory.resume()
-    yield memory
 
 
 def search(study: Study, screen: Screen, memory: Kept | None) -> tuple[Document, bool]:
@@ -56,9 +36,7 @@ def search(study: Study, screen: Screen, memory: Kept | None) -> tuple[Document,
     except KeyboardInterrupt:
         findings.interrupted = True
     if memory is not None:
-        memory.close(finished=not findings.interrupted)
-        if memory.failure is not None:
-            screen.say(f"simctl: warning: {memory.failure}")
+        memory.interrupted = findings.interrupted
     found = document(study, findings, explainer.found, stable)
     if moved:
         found = replace(found, sensitivity=tuple(moved), warnings=(*found.warnings, *outgrown(study)))

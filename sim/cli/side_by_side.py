@@ -11,6 +11,7 @@ from sim.cli.cases import Case
 from sim.cli.differing import differences, winners
 from sim.cli.explained import Explainer
 from sim.cli.flags import Flags
+from sim.cli.keeping import Kept
 from sim.cli.results import document
 from sim.cli.study import judge
 from sim.cli.terminal import Screen
@@ -19,9 +20,9 @@ from sim.metrics import PointMetrics
 from sim.sweep import Findings, sweep
 
 
-def compared(chosen: Sequence[Case], vary: Sequence[str], screen: Screen) -> tuple[Document, bool]:
+def compared(chosen: Sequence[Case], vary: Sequence[str], screen: Screen, memory: Kept | None) -> tuple[Document, bool]:
     """Everything that was found, and whether somebody interrupted it."""
-    runner = chosen[0].study.runner(screen.report)
+    runner = chosen[0].study.runner(screen.report, memory)
     documents, found = [], dict[str, Findings[PointMetrics]]()
     for case in chosen:
         explainer = Explainer(case.study, runner)
@@ -31,6 +32,8 @@ def compared(chosen: Sequence[Case], vary: Sequence[str], screen: Screen) -> tup
         if findings.interrupted:
             break
     interrupted = any(findings.interrupted for findings in found.values())
+    if memory is not None:
+        memory.interrupted = interrupted
     return _together(documents, _comparison(chosen, found), chosen, vary), interrupted
 
 

@@ -27,7 +27,7 @@ def command(**flags: Any) -> int:
 
 def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
-    from sim.cli import dry_run, failing, outputs, searching, sensitivity, terminal
+    from sim.cli import dry_run, failing, keeping, outputs, searching, sensitivity, terminal
     from sim.cli.study import study
 
     asked = read(flags)
@@ -40,7 +40,10 @@ def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
         click.echo(dry_run.describe(resolved), nl=False)
         resolved.require_one()
         return 0
-    with searching.kept(resolved, places) as memory, terminal.progress(quiet=asked.quiet) as screen:
+    with (
+        terminal.progress(quiet=asked.quiet) as screen,
+        keeping.kept(places, keeping.of_study(resolved), screen.say, resume=asked.resume) as memory,
+    ):
         found, interrupted = searching.search(resolved, screen, memory)
     terminal.warn(found.warnings, quiet=asked.quiet)
     outputs.write(found, places)
