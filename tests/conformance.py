@@ -14,6 +14,7 @@ from typing import Any
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.windowed_prefix import WindowedPrefixCache
 from policies.schedulers.vllm_v1 import VllmV1
 from sim.batch import Batch
 from sim.core import Core
@@ -69,7 +70,10 @@ def windowed_cache(config: Record) -> PagedCache:
     pipelined = config["async_scheduling"]
     in_flight = config["max_num_batched_tokens"] * (2 if pipelined else 1)
     kept = groups.most_kept(config["block_size"], in_flight, config["max_model_len"])
-    return WindowedCache(config["num_blocks"], config["block_size"], groups, kept, pipelined)
+    settings = (config["num_blocks"], config["block_size"], groups, kept, pipelined)
+    if config["enable_prefix_caching"]:
+        return WindowedPrefixCache(*settings, dense=config["dense_retention"])
+    return WindowedCache(*settings)
 
 
 def build_request(index: int, row: Record) -> Request:

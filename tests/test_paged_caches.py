@@ -68,7 +68,7 @@ class PagedMachine(RuleBasedStateMachine):
         found = self.naive.find(request, known)
         assert cached == len(found) * SIZE
         tokens = min(known, cached + chunk)
-        admits = self.cache.admits(request, cached, tokens, 0)
+        admits = self.cache.admits(request, cached, tokens, tokens, 0)
         assert admits == self.naive.fits(request, found, tokens)
         if not admits:
             self.outside.append(request)

@@ -40,9 +40,12 @@ class PagedCache:
         """Query: tokens of the prompt whose keys and values are here already."""
         return 0
 
-    def admits(self, request: Request, cached: int, tokens: int, spare: int) -> bool:
-        """Query: room for `tokens` tokens in all, of which `cached` are here, and for `spare` blocks besides."""
-        return -(-tokens // self.block_size) + spare - cached // self.block_size <= self.free_blocks
+    def admits(self, request: Request, cached: int, reached: int, whole: int, spare: int) -> bool:
+        """Query: room for `whole` tokens in all, of which `cached` are here, and for `spare` blocks besides.
+
+        `reached` of them come with the first chunk; a cache whose requests give blocks back asks for those too.
+        """
+        return -(-whole // self.block_size) + spare - cached // self.block_size <= self.free_blocks
 
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take the `cached` tokens' blocks and new ones up to `tokens`."""

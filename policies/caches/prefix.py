@@ -50,12 +50,12 @@ class PrefixCache(PagedCache):
         shared, own = self._found(request, known)
         return (len(shared) + own) * self.block_size
 
-    def admits(self, request: Request, cached: int, tokens: int, spare: int) -> bool:
+    def admits(self, request: Request, cached: int, reached: int, whole: int, spare: int) -> bool:
         """Query: blocks found that nobody uses now cost free blocks too."""
         if cached:
             shared, own = self._found(request, cached + 1)
             spare += own + sum([block.users == 0 for block in shared])
-        return super().admits(request, cached, tokens, spare)
+        return super().admits(request, cached, reached, whole, spare)
 
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take the blocks found, revive those nobody uses, and new ones for the rest."""

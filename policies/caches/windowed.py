@@ -5,6 +5,7 @@ once all of it lies before the window of the next token. That happens when the r
 only tokens whose results are known: with asynchronous scheduling a step later.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -71,9 +72,9 @@ class WindowedCache(PagedCache):
         held = self.groups.count * (self.blocks_for(tokens) + (request in self._granted))
         return held - self.groups.windowed * self._given_of(request)
 
-    def admits(self, request: Request, cached: int, tokens: int, spare: int) -> bool:
-        """Query: room for `tokens` tokens in all, as far as windowed groups ever hold them, and for `spare` blocks."""
-        return self.groups.blocks(self.block_size, tokens, self.most_kept) + spare <= self.free_blocks
+    def admits(self, request: Request, cached: int, reached: int, whole: int, spare: int) -> bool:
+        """Query: room for `whole` tokens in all, as far as windowed groups ever hold them, and for `spare` blocks."""
+        return self.groups.blocks(self.block_size, whole, self.most_kept) + spare <= self.free_blocks
 
     def admit(self, request: Request, cached: int, tokens: int) -> None:
         """Verb: take blocks for `tokens` tokens."""
@@ -145,10 +146,9 @@ class WindowedCache(PagedCache):
         """Verb: the next step's part of one request, ahead of `advance`: its window slides, then it takes blocks."""
         phase = self._steps % self.block_size
         if request in self._awaited:
-            self._slide(request, self._settled(request, self._steps))
+            self._slide_in_step(request)
         elif request in self._sliding[phase] and request not in self._slid:
-            self._given[request] = self._given_of(request)
-            self._slide(request, self._settled(request, self._steps))
+            self._slide_in_step(request)
             self._slid.add(request)
         if request in self._crossing[phase]:
             if self.free_blocks < self.groups.count:
@@ -214,37 +214,47 @@ class WindowedCache(PagedCache):
             return self.outgrown(self._settled(request, self._steps - (request not in self._slid)))
         return self._given.get(request, 0)
 
-    def _slide(self, request: Request, settled: int) -> int:
-        """Give back what lies before the window; the blocks of one group."""
+    def _slide(self, request: Request, settled: int) -> None:
+        """Give back what lies before the window."""
         first, last = self._given[request], self.outgrown(settled)
-        if last <= first:
-            return 0
-        self._given[request] = last
-        self._given_total += last - first
-        self.free_blocks += self.groups.windowed * (last - first)
-        return last - first
+        if last > first:
+            self._given[request] = last
+            self._given_total += last - first
+            self._give(request, first, last)
+
+    def _slide_in_step(self, request: Request) -> None:
+        """The slide of a joined request in the step that comes next."""
+        if request not in self._awaited:
+            self._given[request] = self._given_of(request)
+        self._slide(request, self._settled(request, self._steps))
 
     def _slides(self, steps: int) -> int:
-        """Blocks of all groups that come free over the next `steps` steps; those of the heap are given at once."""
+        """Blocks that come free in turn over the next `steps` steps; those out of turn are given at once."""
         given = self._count(self._sliding, steps) - len(self._slid)
         self._slid.clear()
         end = self._steps + steps
-        while self._first_slides and self._first_slides[0][0] < end:
-            step, ticket, request = heappop(self._first_slides)
-            if self._awaited.get(request) == (step, ticket):
-                given += self._slide_first(request, step, end)
+        for request, step in self._due(end):
+            self._slide(request, self._settled(request, step))
+            if self._takes_turns(request, step):
+                given += self._given_in_turn(request, step, end)
         self._given_total += given
         return self.groups.windowed * given
 
-    def _slide_first(self, request: Request, step: int, end: int) -> int:
-        """A slide out of turn; once the window follows token by token, the request's further ones before `end`."""
-        self._slide(request, self._settled(request, step))
+    def _due(self, end: int) -> Iterator[tuple[Request, int]]:
+        """Requests whose next slide is out of turn and before the step `end`, and its step."""
+        while self._first_slides and self._first_slides[0][0] < end:
+            step, ticket, request = heappop(self._first_slides)
+            if self._awaited.get(request) == (step, ticket):
+                yield request, step
+
+    def _takes_turns(self, request: Request, step: int) -> bool:
+        """After a slide out of turn: whether the window follows token by token from now on."""
         if self.pipelined and self._scheduled[request][0] == step - 1:
             self._await_slide(request, step + 1)
-            return 0
+            return False
         del self._awaited[request]
         self._sliding[self._slide_phase(request)][request] = None
-        return self._given_in_turn(request, step, end)
+        return True
 
     def _given_in_turn(self, request: Request, step: int, end: int) -> int:
         """Blocks of one group that a sliding request gives back in the steps after `step` and before `end`."""
@@ -274,7 +284,11 @@ class WindowedCache(PagedCache):
         sizes = self._turned(buckets)
         return rounds * sum(sizes) + sum(sizes[:rest])
 
-    # -- the pool
+    # -- the pool; a cache that remembers content overrides this
+
+    def _give(self, request: Request, first: int, last: int) -> None:
+        """Blocks from number `first` to before `last` of every windowed group come free."""
+        self.free_blocks += self.groups.windowed * (last - first)
 
     def usage(self) -> Usage:
         """Query: in tokens over all layers; blocks are partly empty at the end and partly outgrown at the window."""
@@ -286,6 +300,9 @@ class WindowedCache(PagedCache):
     def check(self) -> None:
         """Query: the paged cache's invariants, and every joined request awaits its window's next move once."""
         super().check()
+        self._check_windows()
+
+    def _check_windows(self) -> None:
         everyone = (*self._own_tokens, *self._joined)
         assert sum(map(self._given_of, everyone)) == self._given_total
         assert sum(map(len, self._sliding)) + len(self._awaited) == len(self._joined)
@@ -293,5 +310,6 @@ class WindowedCache(PagedCache):
             self._given_of(request) <= self.blocks_for(self._own_tokens[request]) for request in self._own_tokens
         )
         assert self._given.keys() == self._scheduled.keys() == set(everyone)
+        assert self._slid <= self._joined.keys()
         for phase, bucket in enumerate(self._sliding):
             assert all(self._slide_phase(request) == phase for request in bucket)

@@ -150,7 +150,7 @@ class VllmV1(Scheduler):
                 tokens = budget
             reached = cached + tokens
             whole = known if self.scheduler_reserve_full_isl else reached
-            if not cache.admits(request, cached, whole, self._spare if running else 0):
+            if not cache.admits(request, cached, reached, whole, self._spare if running else 0):
                 return
             cache.admit(request, cached, reached)
             pieces.append(self._begin(request, tokens, cached, reached == known))

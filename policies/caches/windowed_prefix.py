@@ -1,0 +1,363 @@
+"""vLLM's prefix cache over windowed and full groups of layers: every group remembers its own blocks' content.
+
+A prompt's beginning is found as far as the full groups have all of it and the windowed ones have the window before its
+end. Windowed groups need not remember more than what such an end needs, so since 0.29 they keep one window: before the
+end of each prompt, and where full groups once found more than windowed ones. Earlier versions keep every full block.
+
+As in the plain prefix cache, content unique to a request lies in the queue as runs of blocks.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from policies.caches.content import UNBOUNDED, Contents
+from policies.caches.paged import _by_order
+from policies.caches.windowed import Groups, WindowedCache
+from sim.cache import Usage
+from sim.errors import PolicyError
+from sim.request import Request
+
+
+class SharedBlock:
+    """A group's full block whose content other prompts may begin with too."""
+
+    __slots__ = ("place", "users")
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        self.place = place  # group, name of the content
+        self.users = 1
+
+
+class Run:
+    """A group's full blocks unique to a request that has let go of them; the last one is evicted first."""
+
+    __slots__ = ("group", "numbers", "request")
+
+    def __init__(self, request: Request, group: int, numbers: list[int]) -> None:
+        self.request = request
+        self.group = group
+        self.numbers = numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Leading blocks whose content is here: in all groups as far as they are needed, and in the full ones alone."""
+
+    blocks: int
+    in_full: int
+
+
+class WindowedPrefixCache(WindowedCache):
+    """Free blocks without content are taken first, then the content released longest ago."""
+
+    def __init__(
+        self, num_blocks: int, block_size: int, groups: Groups, most_kept: int, pipelined: bool, dense: bool = False
+    ) -> None:
+        super().__init__(num_blocks, block_size, groups, most_kept, pipelined)
+        self.dense = dense
+        self._window_blocks = -(-(groups.window - 1) // block_size)
+        self._windowed = range(groups.windowed)
+        self._full = range(groups.windowed, groups.count)
+        self._blank = self.free_blocks
+        self._queue: OrderedDict[SharedBlock | Run, None] = OrderedDict()  # free blocks with content
+        self._copies: dict[tuple[int, int], list[SharedBlock]] = {}  # the first copy is the one found
+        self._runs: dict[Request, list[Run]] = {}  # by age of their content
+        self._shared: dict[Request, list[dict[int, SharedBlock]]] = {}  # of each group, by number
+        self._named: dict[Request, int] = {}  # leading blocks that need no more naming
+        self._kept: dict[Request, list[tuple[int, int]]] = {}  # numbers that windowed groups remember
+        self._contents = Contents(block_size)
+
+    # -- what is here
+
+    def cached_tokens(self, request: Request, known: int) -> int:
+        """Query: the last token is always computed anew, so a wholly known prompt lacks a block."""
+        return self._find(request, known).blocks * self.block_size
+
+    def _find(self, request: Request, known: int) -> Found:
+        limit = (known - 1) // self.block_size
+        names = self._contents.keys(request, min(limit, self._contents.shareable_blocks(request)))
+        if request not in self._runs:
+            limit = len(names)
+        if not limit:
+            return Found(0, 0)
+        in_full = self._reach(request, names, limit) if self._full else limit
+        here = self._holders(request, names, self._windowed)
+        run = 0
+        for number in reversed(range(in_full)):
+            run = run + 1 if here(number) else 0
+            if run and run >= self._window_blocks:
+                return Found(number + run, in_full)
+        return Found(run, in_full)
+
+    def _reach(self, request: Request, names: list[int], limit: int) -> int:
+        """Leading blocks that all full groups have."""
+        here = self._holders(request, names, self._full)
+        return next((number for number in range(limit) if not here(number)), limit)
+
+    def _holders(self, request: Request, names: list[int], groups: range) -> "Presence":
+        own = [
+            {number for run in self._runs.get(request, ()) if run.group == group for number in run.numbers}
+            for group in groups
+        ]
+        return Presence(self._copies, names, groups, own)
+
+    # -- a request on its own
+
+    def admits(self, request: Request, cached: int, reached: int, whole: int, spare: int) -> bool:
+        """Query: blocks found that nobody uses now cost free blocks too."""
+        found = cached // self.block_size
+        free = self.free_blocks - spare - (self._unused(request, found) if found else 0)
+        if self.groups.count * (self.blocks_for(reached) - found) > free:
+            return False
+        blocks = self.blocks_for(whole)
+        limited = max(0, min(blocks, self.most_kept) - found)
+        return self.groups.full * (blocks - found) + self.groups.windowed * limited <= free
+
+    def _unused(self, request: Request, found: int) -> int:
+        names = self._names(request, found)
+        first = self.outgrown(found * self.block_size)
+        idle = 0
+        for group in (*self._windowed, *self._full):
+            numbers = range(first if group in self._windowed else 0, found)
+            idle += len(range(max(numbers.start, len(names)), found))
+            idle += sum(self._copies[group, names[number]][0].users == 0 for number in numbers if number < len(names))
+        return idle
+
+    def admit(self, request: Request, cached: int, tokens: int) -> None:
+        """Verb: take the blocks found, revive those nobody uses, and new ones for the rest."""
+        found = Found(cached // self.block_size, self._find(request, request.known_tokens).in_full)
+        first = self.outgrown(cached)
+        names = self._names(request, found.blocks)
+        self._shared[request] = [{} for _ in range(self.groups.count)]
+        for group in (*self._windowed, *self._full):
+            for number in range(first if group in self._windowed else 0, found.blocks):
+                self._use(request, group, number, names)
+        self._take(self.groups.count * (self.blocks_for(tokens) - found.blocks))
+        self._own_tokens[request] = tokens
+        self._given[request] = first
+        self._given_total += first
+        self._scheduled[request] = (self._steps - 1, cached)
+        self._kept[request] = self._keeps(request, first, found)
+        self._named[request] = len(names)
+        self._name(request, tokens)
+
+    def _use(self, request: Request, group: int, number: int, names: list[int]) -> None:
+        """One block found: a shared one, or the request's own from before a preemption, the oldest copy."""
+        if number >= len(names):
+            run = next(run for run in self._runs[request] if run.group == group and number in run.numbers)
+            run.numbers.remove(number)
+            if not run.numbers:
+                del self._queue[run]
+                self._forget_run(run)
+            self.free_blocks -= 1
+            return
+        block = self._copies[group, names[number]][0]
+        if block.users == 0:
+            del self._queue[block]
+            self.free_blocks -= 1
+        block.users += 1
+        self._shared[request][group][number] = block
+
+    def _keeps(self, request: Request, first: int, found: Found) -> list[tuple[int, int]]:
+        """Numbers of the blocks that windowed groups remember of a request."""
+        if self.dense:
+            return [(0, UNBOUNDED)]
+        ends = [(request.prompt_tokens - 1) // self.block_size]
+        if self._full and found.in_full > found.blocks:
+            ends.append(found.in_full)
+        kept = [(max(0, end - self._window_blocks), end) for end in ends]
+        return [(start, end) for start, end in [(first, found.blocks), *kept] if start < end]
+
+    def grow(self, request: Request, tokens: int) -> bool:
+        """Verb: as without content; blocks that become full may be found from now on."""
+        if not super().grow(request, tokens):
+            return False
+        self._name(request, tokens)
+        return True
+
+    def _names(self, request: Request, count: int) -> list[int]:
+        """Names of those of the first blocks that hold nothing unique to the request."""
+        return self._contents.keys(request, min(count, self._contents.shareable_blocks(request)))
+
+    def _name(self, request: Request, tokens: int) -> None:
+        """Full blocks can be found as soon as they are scheduled, even in the same step."""
+        start = self._named[request]
+        names = self._names(request, tokens // self.block_size)
+        if len(names) <= start:
+            return
+        shared, given = self._shared[request], self._given_of(request)
+        for group in (*self._windowed, *self._full):
+            for number in range(start, len(names)):
+                if group in self._full or (number >= given and self._keeps_number(request, number)):
+                    block = SharedBlock((group, names[number]))
+                    shared[group][number] = block
+                    self._copies.setdefault(block.place, []).append(block)
+        self._named[request] = len(names)
+
+    def _keeps_number(self, request: Request, number: int) -> bool:
+        return any(start <= number < end for start, end in self._kept[request])
+
+    # -- requests in lockstep
+
+    def advance(self, steps: int) -> None:
+        """Verb: every joined request gained `steps` tokens; what is evicted depends on who comes first."""
+        if any(self._sliding) or (self._first_slides and self._first_slides[0][0] < self._steps + steps):
+            for _ in range(steps):
+                self._advance_one()
+            return
+        self._pay(self._needed(steps) - len(self._granted))
+        self._granted.clear()
+        self._steps += steps
+
+    def _pay(self, crossings: int) -> None:
+        needed = self.groups.count * crossings
+        if needed > self.free_blocks:
+            raise PolicyError(f"windowed prefix cache: {needed} blocks are needed, {self.free_blocks} are free")
+        self._take(needed)
+
+    def _advance_one(self) -> None:
+        """A step in which windows may slide: in order of admission where the order matters."""
+        step, phase = self._steps, self._steps % self.block_size
+        due = list(self._due(step + 1))
+        giving = {**self._sliding[phase], **{request: None for request, _ in due}}
+        taking = self._crossing[phase].keys() - self._granted
+        if self.groups.count * len(taking) <= self._blank:
+            self._pay(len(taking))
+            taking = set()
+        for request in sorted({*giving, *taking}, key=_by_order):
+            if request in giving and request not in self._slid:
+                self._slide_in_step(request)
+            if request in taking:
+                self._pay(1)
+        self._granted.clear()
+        self._slid.clear()
+        for request, _ in due:
+            self._takes_turns(request, step)
+        self._steps += 1
+
+    # -- the pool
+
+    def _take(self, count: int) -> None:
+        self.free_blocks -= count
+        if count <= self._blank:
+            self._blank -= count
+            return
+        count -= self._blank
+        self._blank = 0
+        while count:
+            oldest = next(iter(self._queue))
+            if isinstance(oldest, Run):
+                evicted = min(len(oldest.numbers), count)
+                del oldest.numbers[-evicted:]
+                count -= evicted
+                if not oldest.numbers:
+                    del self._queue[oldest]
+                    self._forget_run(oldest)
+            else:
+                del self._queue[oldest]
+                self._forget(oldest)
+                count -= 1
+
+    def _forget(self, block: SharedBlock) -> None:
+        copies = self._copies[block.place]
+        copies.remove(block)
+        if not copies:
+            del self._copies[block.place]
+
+    def _forget_run(self, run: Run) -> None:
+        runs = self._runs[run.request]
+        runs.remove(run)
+        if not runs:
+            del self._runs[run.request]
+
+    def _give(self, request: Request, first: int, last: int) -> None:
+        """Group by group, last block first; what is not remembered is blank."""
+        kept = self._kept[request]
+        if all(end <= first or last <= start for start, end in kept):
+            count = self.groups.windowed * (last - first)
+            self._blank += count
+            self.free_blocks += count
+            return
+        if self.dense and request.own is not None:
+            self._name(request, last * self.block_size)
+        for group in self._windowed:
+            self._put_back(request, group, first, last, last)
+
+    def _put_back(self, request: Request, group: int, first: int, last: int, full: int) -> None:
+        """A group's blocks from number `first` to before `last`, of which those before `full` are full."""
+        shared = self._shared[request][group]
+        mine = range(max(first, self._named[request]), full)
+        own = [number for number in mine if group in self._full or self._keeps_number(request, number)]
+        if own:
+            run = Run(request, group, own)
+            self._runs.setdefault(request, []).append(run)
+            self._queue[run] = None
+        here = [number for number in range(first, min(last, self._named[request])) if number in shared]
+        freed = last - first - len(here)
+        self._blank += freed - len(own)
+        for number in reversed(here):
+            block = shared.pop(number)
+            block.users -= 1
+            if block.users == 0:
+                self._queue[block] = None
+                freed += 1
+        self.free_blocks += freed
+
+    def _give_back(self, request: Request, held: int, tokens: int) -> None:
+        """Group by group, last block first, so that of one request the beginning stays longest."""
+        if request not in self._shared:
+            return
+        if request.own is not None:
+            self._name(request, tokens)
+        given, full = self._given[request], tokens // self.block_size
+        last = (held + self.groups.windowed * given) // self.groups.count
+        for group in self._windowed:
+            self._put_back(request, group, given, last, full)
+        for group in self._full:
+            self._put_back(request, group, 0, last, full)
+        del self._shared[request], self._named[request], self._kept[request]
+
+    def usage(self) -> Usage:
+        """Query: a block that several requests use counts once."""
+        usage = super().usage()
+        users = {
+            id(block): block.users for groups in self._shared.values() for held in groups for block in held.values()
+        }
+        doubled = sum(count - 1 for count in users.values()) * self.block_size // self.groups.count
+        return usage._replace(used=usage.used - doubled, internal=usage.internal + doubled)
+
+    def check(self) -> None:
+        """Query: every free block is blank or in the queue once; every user is counted."""
+        self._check_windows()
+        queued = sum(len(entry.numbers) if isinstance(entry, Run) else 1 for entry in self._queue)
+        assert self._blank + queued == self.free_blocks, (self._blank, queued, self.free_blocks)
+        users: dict[SharedBlock, int] = {}
+        for groups in self._shared.values():
+            for group, held in enumerate(groups):
+                for block in held.values():
+                    assert block.place[0] == group
+                    users[block] = users.get(block, 0) + 1
+        for block, count in users.items():
+            assert block.users == count
+            assert block not in self._queue
+            assert block in self._copies[block.place]
+        held_blocks = sum(self.held_blocks(request) for request in self._shared)
+        assert held_blocks - sum(users.values()) + len(users) + self.free_blocks == self.num_blocks - 1
+        assert all(entry.users == 0 for entry in self._queue if isinstance(entry, SharedBlock))
+        assert {run for runs in self._runs.values() for run in runs} == {e for e in self._queue if isinstance(e, Run)}
+        assert self._shared.keys() == self._own_tokens.keys() | self._joined.keys() == self._named.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Says of a block's number whether all of some groups have it: shared, or the request's own."""
+
+    copies: dict[tuple[int, int], list[SharedBlock]]
+    names: list[int]
+    groups: range
+    own: list[set[int]]
+
+    def __call__(self, number: int) -> bool:
+        if number < len(self.names):
+            return all((group, self.names[number]) in self.copies for group in self.groups)
+        return all(number in numbers for numbers in self.own)
