@@ -9,7 +9,7 @@ import numpy as np
 from sim.clock import Clock
 from sim.request import Request
 
-STREAMS = ("arrivals", "prompts", "outputs", "think")
+STREAMS = ("arrivals", "prompts", "outputs", "think", "latency")  # a new one comes last: seeds keep the others
 
 
 @dataclass(frozen=True, slots=True)
