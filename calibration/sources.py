@@ -1,5 +1,6 @@
 """The committed measurements: where each came from, under which licence, and its rows."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +15,10 @@ from calibration.readers import points_csv
 from sim.errors import BadScenario, UnknownName
 
 INDEX = "sources.toml"
+OPTIONAL = ("repo", "url", "not_in_catalogue", "held_out", "engine_version", "engine_options", "lengths", "clock")
+ENGINE = "engine"  # the clock that a source may name
+EQUAL = "equal"
+SHARES = re.compile(r"(\d*\.?\d+) to (\d*\.?\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,17 @@ class Source:
     not_in_catalogue: tuple[str, ...] = ()  # GPUs and models that may have no entry
     engine_version: str = ""  # the release of its days, where rows state none
     engine_options: str = ""  # what held for all its rows, where they state none
+    lengths: str = ""  # of single requests: "equal", or between which shares of the stated ones, as "0.8 to 1"
+    clock: str = ""  # "engine": latencies count from the arrival in the engine, not from the client
     held_out: str = ""  # why the fit leaves it out, so that it serves as a check; empty: it is fitted
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """The shortest and the longest request as shares of the stated length; None where the source does not say."""
+        if not self.lengths:
+            return None
+        found = SHARES.fullmatch(self.lengths)
+        return (float(found.group(1)), float(found.group(2))) if found else (1.0, 1.0)
 
 
 @cache
@@ -93,12 +108,16 @@ def _source(name: str, table: Mapping[str, object]) -> Source:
     for field in table:
         if field not in known:
             raise BadScenario(f"{INDEX}: [{name}]: {UnknownName('field', field, list(known))}")
-    optional = ("repo", "url", "not_in_catalogue", "held_out", "engine_version", "engine_options")
     for field in known:
-        if field not in table and field not in optional:
+        if field not in table and field not in OPTIONAL:
             raise BadScenario(f"{INDEX}: [{name}]: field '{field}' is missing")
     values = {field: _value(name, field, raw) for field, raw in table.items()}
-    return Source(source_id=name, **values)  # type: ignore[arg-type]
+    source = Source(source_id=name, **values)  # type: ignore[arg-type]
+    if source.lengths not in ("", EQUAL) and not SHARES.fullmatch(source.lengths):
+        raise BadScenario(f"{INDEX}: [{name}]: field 'lengths' is neither '{EQUAL}' nor as '0.8 to 1'")
+    if source.clock not in ("", ENGINE):
+        raise BadScenario(f"{INDEX}: [{name}]: field 'clock' may only be '{ENGINE}'")
+    return source
 
 
 def _value(name: str, field: str, raw: object) -> str | tuple[str, ...]:

@@ -26,6 +26,8 @@ from sim.workload import Workload
 from workloads.arrivals import Constant, Poisson
 from workloads.distributions import Fixed, Uniform
 from workloads.open_loop import Burst, OpenLoop
+from workloads.remote import Remote
+from workloads.think import ExponentialThink, FixedThink
 from workloads.users import ClosedLoop
 
 COLUMNS = [field.name for field in fields(Point)]
@@ -111,6 +113,11 @@ SERVERS = {
 }
 
 
+def seen_by_clients(workload: Workload) -> Workload:
+    """The load behind vLLM's front end."""
+    return Remote(workload, FixedThink(0.01) if workload.requests == 1 else ExponentialThink(0.01))
+
+
 def measured(variant: Variant, workload: Workload, point: Point) -> Point:
     """The point with what a run of that variant shows."""
     deployment = compose.deploy(variant)
@@ -132,7 +139,8 @@ def measured(variant: Variant, workload: Workload, point: Point) -> Point:
 def test_what_the_simulator_measured_itself_is_predicted_exactly(engine: str, load: str, tmp_path: Path) -> None:
     variant, point = SERVERS[engine]
     value, workload = LOADS[load]
-    own = measured(variant, workload, replace(point, load=load, load_value=value))
+    sent = seen_by_clients(workload) if engine == "vllm" else workload
+    own = measured(variant, sent, replace(point, load=load, load_value=value))
     found = validated("--points", str(table(tmp_path / "own.csv", own)), "--profile", "datasheet")
     assert found["unmapped"] == []
     (row,) = found["rows"]
@@ -242,6 +250,45 @@ def test_every_modelled_version_has_a_date() -> None:
 )
 def test_words_for_a_version_mean_the_release_of_that_number_or_date(engine: str, words: str, version: str) -> None:
     assert modelled_version(engine, words)[0] == version
+
+
+# -- what a source says of its clients
+
+
+def sent(point: Point) -> Workload:
+    run = only_case(point).asked.run
+    assert isinstance(run, Served)
+    return run.workload
+
+
+@pytest.mark.parametrize(
+    ("source_id", "prompt", "output"),
+    [
+        ("own", ABOUT_PROMPT, ABOUT_OUTPUT),
+        ("nvidia-silicon", PROMPT, OUTPUT),
+        ("nvidia-inferencex", Uniform(240, 300), Uniform(32, 40)),
+    ],
+)
+def test_users_ask_for_lengths_as_their_source_draws_them(source_id: str, prompt: Any, output: Any) -> None:
+    point = replace(SERVER, source_id=source_id, load="closed", load_value=20)
+    assert sent(point) == seen_by_clients(ClosedLoop(20, 200, prompt, output))
+    assert ("spread by 10%" in " ".join(only_case(point).assumed)) == (source_id == "own")
+
+
+@pytest.mark.parametrize("load", ["closed", "poisson", "burst", "single"])
+def test_latencies_that_count_from_the_engine_have_no_front_end_in_them(load: str) -> None:
+    point = replace(SERVER, load=load, load_value=1)
+    assert isinstance(sent(point), Remote)
+    assert not isinstance(sent(replace(point, source_id="llmservingsim-gt")), Remote)
+
+
+@pytest.mark.parametrize("engine", ["ollama", "llama.cpp"])
+def test_the_front_end_is_vllm_s(engine: str) -> None:
+    assert not isinstance(sent(replace(SERVERS[engine][1], load="closed", load_value=4)), Remote)
+
+
+def test_an_offline_batch_has_no_clients() -> None:
+    assert sent(replace(SERVER, load="offline", load_value=4)) == Burst(4, PROMPT, OUTPUT)
 
 
 # -- bench programs

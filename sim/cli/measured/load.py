@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import cast
 
 from calibration.points import Point
+from sim.cli.measured import clients
 from sim.cli.measured.server import NotComparable, Shape, engine_of
 from sim.workload import Workload
 from workloads.arrivals import Load
-from workloads.distributions import Fixed, Lengths, Uniform
+from workloads.distributions import Fixed
 from workloads.open_loop import Burst, OpenLoop
 from workloads.users import ClosedLoop
 
 BLANK_PROMPT, BLANK_OUTPUT = 64, 128
 BENCH_PROMPT, BENCH_OUTPUT = 512, 128  # llama-bench's own
 CLOSED_ROUNDS = 10  # requests of each user, as serving benchmarks send
-SPREAD = 0.1  # of lengths in closed loops: users of equal lengths would stay in step, which real ones do not
 OPEN_REQUESTS = 300
 MOST_REQUESTS = 20_000
 REQUESTS = re.compile(r"\b(\d+) (?:requests|prompts)\b|\bnum_prompts[ =](\d+)")
@@ -121,9 +121,7 @@ def _bench(point: Point) -> Asked:
 
 def _served(point: Point) -> Asked:
     prompt, output = round(point.prompt_tokens or 0), round(point.output_tokens or 0)
-    assumed: tuple[str, ...] = ()
-    if point.load != "single":
-        assumed = ("lengths spread by 10% about the means" if point.load == "closed" else "lengths are the means",)
+    assumed = _about_lengths(point)
     if not prompt:
         prompt, assumed = BLANK_PROMPT, (*assumed, f"prompt_tokens blank: {BLANK_PROMPT}")
     if not output:
@@ -135,7 +133,17 @@ def _served(point: Point) -> Asked:
         assumed = (*assumed, f"requests not stated: {workload.requests}, from an empty server to its drain")
     if workload.requests > MOST_REQUESTS:
         raise NotComparable(f"{workload.requests} requests are more than the {MOST_REQUESTS} that are simulated")
+    if clients.come_by_http(point):
+        workload = clients.behind_front_end(workload)
+        assumed = (*assumed, f"{clients.FRONT_END_S * 1000:g} ms between client and engine")
     return Asked(Served(workload, point.load == "offline"), Shape(prompt, output), assumed)
+
+
+def _about_lengths(point: Point) -> tuple[str, ...]:
+    """What is taken for the lengths of single requests."""
+    if point.load == "closed":
+        return ("lengths spread by 10% about the means",) if clients.shares(point) is None else ()
+    return () if point.load == "single" else ("lengths are the means",)
 
 
 def _workload(point: Point, prompt_tokens: int, output_tokens: int) -> Workload:
@@ -146,17 +154,11 @@ def _workload(point: Point, prompt_tokens: int, output_tokens: int) -> Workload:
         made = Burst(1 if point.load == "single" else count, prompt, output)
     elif point.load == "closed":
         requests = max(count, stated_requests(point) or CLOSED_ROUNDS * count)
-        made = ClosedLoop(count, requests, _about(prompt_tokens), _about(output_tokens))
+        made = ClosedLoop(count, requests, clients.lengths(point, prompt_tokens), clients.lengths(point, output_tokens))
     else:
         arrivals = Load(point.load, point.load_value).arrivals()
         made = OpenLoop(arrivals, stated_requests(point) or OPEN_REQUESTS, prompt, output)
     return cast(Workload, made)
-
-
-def _about(tokens: int) -> Lengths:
-    """Lengths about a mean."""
-    spread = int(SPREAD * tokens)
-    return Uniform(tokens - spread, tokens + spread) if spread else Fixed(tokens)
 
 
 def stated_requests(point: Point) -> int | None:
