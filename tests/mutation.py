@@ -96,7 +96,8 @@ TESTS: tuple[tuple[str, str, str], ...] = (
         "reserved_cache slot_caches classic_schedulers strides",
         "orca or reserv or waste or apart",
     ),
-    ("policies/caches/*.py", "slot_caches ollama_cells llama_slots ollama_runner", ""),
+    ("policies/caches/windowed*.py", "conformance windows_and_experts", ""),
+    ("policies/caches/*.py", "pass_promises slot_caches ollama_cells llama_slots ollama_runner", ""),
     ("policies/schedulers/vllm*.py", "conformance vllm_engine strides", "vllm_v1 or async"),
     ("policies/schedulers/llama_runner.py", "ollama_runner", ""),
     ("policies/schedulers/slot_*.py", "llama_slots ollama_runner", ""),
@@ -104,7 +105,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("policies/schedulers/ubatches.py", "llama_ubatches llama_slots recordings ollama_runner", ""),
     (
         "policies/schedulers/llama*.py",
-        "llama_ubatches llama_slots slot_caches recordings recorded_loops",
+        "pass_promises llama_ubatches llama_slots slot_caches recordings recorded_loops",
         "",
     ),
     ("policies/schedulers/prompt_cache.py", "llama_slots llama_engine recorded_loops", ""),
