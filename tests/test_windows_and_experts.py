@@ -108,22 +108,9 @@ def test_what_sees_is_loaded_beside_the_model() -> None:
 # -- blocks of vLLM
 
 
-def test_a_block_of_a_windowed_model_is_counted_for_the_longest_request() -> None:
-    assert block_bytes(GEMMA, 1, 16, 2.0, 1024) == 16 * GEMMA.kv_bytes_per_token()
-    long = block_bytes(GEMMA, 1, 16, 2.0, 131_072)
-    assert long == pytest.approx(16 * GEMMA.kv_bytes(131_072) / 131_072, abs=1)
-    assert long < 16 * GEMMA.kv_bytes_per_token() / 6
-
-
 def test_a_latent_is_on_every_gpu_and_heads_are_shared() -> None:
     assert block_bytes(DEEPSEEK, 8, 16, 2.0) == block_bytes(DEEPSEEK, 1, 16, 2.0) == 16 * 70272
     assert block_bytes(LLAMA, 4, 16, 2.0) == block_bytes(LLAMA, 1, 16, 2.0) // 4
-
-
-def test_a_user_of_a_windowed_model_is_told_what_was_assumed() -> None:
-    told = deploy("vllm", OSS, weights="mxfp4", max_model_len=8192).warnings
-    assert any("window of 128 tokens" in warning and "max_model_len 8192" in warning for warning in told)
-    assert not any("window" in warning for warning in deploy("vllm", LLAMA, max_model_len=8192).warnings)
 
 
 def test_every_expert_that_a_token_visits_has_a_row_in_the_profile_run() -> None:

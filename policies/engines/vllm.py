@@ -1,12 +1,15 @@
 """vLLM with its V1 engine: continuous batching over paged keys and values, as its API server is started."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
+from policies.caches.windowed import WindowedCache
+from policies.caches.windowed_prefix import WindowedPrefixCache
 from policies.engines.vllm_defaults import RELEASES, Defaults, batch_defaults, defaults_of, graph_sizes
+from policies.engines.vllm_groups import Layout, keeps_everything, keeps_state, layout, remembers_all
 from policies.engines.vllm_memory import Budget, block_bytes, budget, require_one_request
 from policies.engines.vllm_options import OPTIONS, read_options
 from policies.schedulers.vllm_v1 import VllmV1
@@ -21,6 +24,7 @@ VERSIONS: tuple[str, ...] = tuple(RELEASES)
 
 KV_BYTES = {"auto": 2.0, "bf16": 2.0, "bfloat16": 2.0, "fp16": 2.0, "f16": 2.0, "float16": 2.0}
 KV_BYTES |= {"fp8": 1.0, "fp8e4m3": 1.0, "fp8e5m2": 1.0}
+UNEQUAL_FAMILIES = ("gemma4",)
 WEIGHT_BITS = {"bf16": 16.0, "fp16": 16.0, "f16": 16.0, "fp32": 32.0, "f32": 32.0}
 
 
@@ -34,8 +38,9 @@ def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str
     kv_bytes = _kv_bytes(asked, options)
     settled, sizes = settle(asked, card, model, defaults)
     weights, bits = _weights(options)
-    plan = _budget(settled, card, model, bits, kv_bytes, len(sizes) if defaults.graphs_charged else 0)
-    blocks = _settle_length(settled, asked, plan, model)
+    groups = _layout(settled, model, version)
+    plan = _budget(settled, card, model, bits, kv_bytes, len(sizes) if defaults.graphs_charged else 0, groups)
+    blocks = _settle_length(settled, asked, plan, groups)
     return Deployment(
         engine="vllm",
         version=version,
@@ -43,7 +48,7 @@ def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str
         gpus=gpus,
         host=host,
         model=model,
-        memory=_memory(settled, plan, blocks),
+        memory=_memory(settled, plan, blocks, groups),
         traits=Traits(
             kernels="vllm",
             weights=weights,
@@ -53,8 +58,8 @@ def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str
             tensor_parallel=settled["tensor_parallel_size"],
         ),
         scheduler=_scheduler(settled, sizes),
-        cache=partial(PrefixCache if settled["enable_prefix_caching"] else PagedCache, blocks, settled["block_size"]),
-        warnings=_warnings(settled, asked, gpus, model),
+        cache=_cache(settled, blocks, groups, version),
+        warnings=_warnings(settled, asked, gpus, model, version),
     )
 
 
@@ -151,7 +156,20 @@ def _weights(options: Mapping[str, Any]) -> tuple[str, float]:
 # -- memory
 
 
-def _budget(settled: Mapping[str, Any], card: Gpu, model: Model, bits: float, kv_bytes: float, graphs: int) -> Budget:
+def _layout(settled: Mapping[str, Any], model: Model, version: str) -> Layout:
+    in_flight = settled["max_num_batched_tokens"] * (2 if settled["async_scheduling"] else 1)
+    return layout(model, version, settled["block_size"], settled["max_model_len"], in_flight)
+
+
+def _budget(
+    settled: Mapping[str, Any],
+    card: Gpu,
+    model: Model,
+    bits: float,
+    kv_bytes: float,
+    graphs: int,
+    groups: Layout,
+) -> Budget:
     tp = settled["tensor_parallel_size"]
     return budget(
         card,
@@ -162,33 +180,40 @@ def _budget(settled: Mapping[str, Any], card: Gpu, model: Model, bits: float, kv
         settled["max_num_batched_tokens"],
         settled["max_num_seqs"],
         graphs,
-        block_bytes(model, tp, settled["block_size"], kv_bytes, settled["max_model_len"]),
+        block_bytes(model, tp, settled["block_size"], kv_bytes, groups.layers),
     )
 
 
-def _settle_length(settled: dict[str, Any], asked: Mapping[str, Any], plan: Budget, model: Model) -> int:
+def _settle_length(settled: dict[str, Any], asked: Mapping[str, Any], plan: Budget, groups: Layout) -> int:
     """Blocks of the cache; the length is checked against them, or fitted to them."""
     blocks: int = plan.blocks
     if "kv_cache_memory_bytes" in settled:
         blocks = settled["kv_cache_memory_bytes"] // plan.block_bytes
     blocks = settled.get("num_gpu_blocks", blocks)
-    size = settled["block_size"]
     if asked.get("max_model_len") == "auto":
-        settled["max_model_len"] = max(1, min(model.max_context, (blocks - 1) * size))
-    require_one_request(plan, blocks, size, settled["max_model_len"], settled["tensor_parallel_size"])
+        settled["max_model_len"] = max(1, groups.longest(blocks, settled["max_model_len"]))
+    require_one_request(plan, blocks, groups, settled["max_model_len"], settled["tensor_parallel_size"])
     return blocks
 
 
-def _memory(settled: Mapping[str, Any], plan: Budget, blocks: int) -> MemoryPlan:
+def _memory(settled: Mapping[str, Any], plan: Budget, blocks: int, groups: Layout) -> MemoryPlan:
     tp = settled["tensor_parallel_size"]
     return MemoryPlan(
         weight_bytes=plan.weight_bytes * tp,
         kv_bytes=blocks * plan.block_bytes * tp,
         scratch_bytes=plan.scratch_bytes * tp,
-        kv_tokens=(blocks - 1) * settled["block_size"],
+        kv_tokens=groups.tokens(blocks),
         context=settled["max_model_len"],
         blocks=blocks,
     )
+
+
+def _cache(settled: Mapping[str, Any], blocks: int, groups: Layout, version: str) -> Callable[[], PagedCache]:
+    size, remembers = settled["block_size"], settled["enable_prefix_caching"]
+    if not groups.slides:
+        return partial(PrefixCache if remembers else PagedCache, blocks, size)
+    shape = (blocks, size, groups.groups, groups.most_kept(settled["max_model_len"]), settled["async_scheduling"])
+    return partial(WindowedPrefixCache, *shape, remembers_all(version)) if remembers else partial(WindowedCache, *shape)
 
 
 # -- what runs
@@ -212,14 +237,11 @@ def _scheduler(settled: Mapping[str, Any], sizes: tuple[int, ...]) -> VllmV1:
 
 
 def _warnings(
-    settled: Mapping[str, Any], asked: Mapping[str, Any], gpus: tuple[Gpu, ...], model: Model
+    settled: Mapping[str, Any], asked: Mapping[str, Any], gpus: tuple[Gpu, ...], model: Model, version: str
 ) -> tuple[str, ...]:
     told = []
     if 0 < model.window < settled["max_model_len"]:
-        told.append(
-            f"layers with a window of {model.window} tokens are counted for requests of max_model_len "
-            f"{settled['max_model_len']}: shorter ones take more memory a token; give the length that yours reach"
-        )
+        told.extend(_window_warnings(settled, model, version))
     if "num_gpu_blocks" not in asked and "kv_cache_memory_bytes" not in asked:
         told.append("num_gpu_blocks is an estimate; a real server logs its own at start-up: set it if you have it")
     if settled["enforce_eager"]:
@@ -228,3 +250,20 @@ def _warnings(
     if idle:
         told.append(f"{idle} of {len(gpus)} GPUs are idle: tensor_parallel_size is {settled['tensor_parallel_size']}")
     return tuple(told)
+
+
+def _window_warnings(settled: Mapping[str, Any], model: Model, version: str) -> list[str]:
+    told = ""
+    if keeps_state(model):
+        told = (
+            f"layers that keep a state are counted as a share of requests of max_model_len {settled['max_model_len']}: "
+            "shorter ones take more memory a token; give the length that yours reach"
+        )
+    elif keeps_everything(model, version):
+        told = f"vLLM {version} keeps every token of {model.id} in layers with a window too"
+    elif model.family in UNEQUAL_FAMILIES:
+        told = (
+            f"layers with a window have heads of another size in {model.id}: "
+            "requests shorter than it take more memory than is counted here"
+        )
+    return [told] if told else []

@@ -4,9 +4,10 @@
     cache   = share - weights - activation peak - what lies outside the allocator - CUDA graphs where they are charged
     blocks  = floor(cache / bytes of a block), one of them the null block that nobody gets
 
-A request of the longest length is what the bytes of a block are counted for: a layer with a sliding window keeps no
-more than that of it, and its share of a block shrinks accordingly. So "tokens" stays the length of what fits; requests
-that are shorter than the window need more a token than is counted here.
+A block holds `block_size` tokens of the layers of one group: all layers, or a part of them in a model with sliding
+windows, whose groups take blocks of their own from the one pool. Plans state tokens as requests take them that are
+shorter than the window: one token is one in every layer. Longer requests take less, for windowed groups give back what
+the window has passed.
 
 All figures are of one GPU. What only a start-up measures, activations and the part outside the allocator, is estimated;
 its constants come from the start-up logs named below. On a fourth set-up, Llama-3.1-8B on an RTX 4090 with 0.19, 2,588
@@ -16,6 +17,7 @@ blocks were published where this finds 2,943, 14% too many. A known `num_gpu_blo
 from dataclasses import dataclass
 from math import ceil
 
+from policies.engines.vllm_groups import Layout
 from sim.errors import DoesNotFit
 from sim.hardware import GIB, MIB, Gpu, Model
 
@@ -73,14 +75,12 @@ def activation_bytes(model: Model, tp: int, tokens: int, sequences: int) -> int:
     return max(layer, sampling)
 
 
-def block_bytes(model: Model, tp: int, block_size: int, bytes_per_element: float, length: int = 0) -> int:
-    """A block on one GPU: its share of the KV heads, one at least; a latent is on every GPU.
+def block_bytes(model: Model, tp: int, block_size: int, bytes_per_element: float, layers: float = 0) -> int:
+    """A block on one GPU, of all layers or of so many: its share of the KV heads, one at least.
 
-    With a length, layers with a window count only for what they keep of a request of that length.
+    A latent is on every GPU.
     """
-    token = (
-        model.kv_bytes(length, bytes_per_element) / length if length else model.kv_bytes_per_token(bytes_per_element)
-    )
+    token = model.kv_bytes_per_token(bytes_per_element) * (layers or model.layers) / model.layers
     share = 1.0 if model.latent_kv else max(1, model.kv_heads // tp) / model.kv_heads
     return ceil(block_size * token * share)
 
@@ -110,15 +110,15 @@ def budget(
     )
 
 
-def require_one_request(budget: Budget, blocks: int, block_size: int, max_model_len: int, tp: int) -> None:
+def require_one_request(budget: Budget, blocks: int, layout: Layout, max_model_len: int, tp: int) -> None:
     """vLLM does not start unless the cache holds one request of max_model_len, the null block apart."""
-    needed = ceil(max_model_len / block_size) + 1
+    needed = layout.needed(max_model_len)
     if blocks >= needed:
         return
     missing = (needed - blocks) * budget.block_bytes * tp
     if blocks == 0 and budget.cache_bytes < 0:
         missing -= budget.cache_bytes * tp
-    feasible = max(0, blocks - 1) * block_size
+    feasible = layout.longest(blocks, max_model_len)
     advice = f"max_model_len={feasible} would fit" if feasible else "a smaller model, format or more GPUs would fit"
     raise DoesNotFit(
         f"vLLM would not start: one request of max_model_len {max_model_len} needs "
