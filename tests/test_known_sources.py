@@ -1,12 +1,14 @@
-"""Rows that do not name a release are those of their source's days."""
+"""What is known of a source holds for its rows: the release of its days, and how its clients sent."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from calibration import sources
 from calibration.points import Point
 from sim.cli.measured.server import of_its_source
+from sim.errors import BadScenario
 
 ROW = sources.load("check-parallels")[0]
 RELEASE = sources.sources()["check-parallels"].engine_version
@@ -35,3 +37,30 @@ def test_options_of_the_row_come_first() -> None:
 
 def test_rows_of_sources_that_nobody_knows_stay_as_they_are() -> None:
     assert told(replace(ROW, source_id="mine", engine_version="2025 (unstated)")) == ("2025 (unstated)", "")
+
+
+# -- what a source says of its clients
+
+
+@pytest.mark.parametrize(("source_id", "expected"), [("nvidia-silicon", (1, 1)), ("nvidia-inferencex", (0.8, 1))])
+def test_a_source_says_between_which_shares_of_the_stated_lengths_its_requests_lie(
+    source_id: str, expected: tuple[float, float]
+) -> None:
+    assert sources.sources()[source_id].shares == expected
+
+
+def test_a_source_that_does_not_say_has_no_shares() -> None:
+    assert sources.sources()["paiml"].shares is None
+
+
+@pytest.mark.parametrize(("field", "words"), [("lengths", "about equal"), ("lengths", "0.8-1"), ("clock", "client")])
+def test_words_that_a_source_may_not_use_are_refused_with_their_field(
+    field: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"title": "t", "path": "p", "commit": "c", "licence": "none", "trust": "A", "laboratory": "l"}
+    told |= {"attribution": "a", field: words}
+    lines = ["[mine]", *(f'{name} = "{value}"' for name, value in told.items()), 'caveats = ["x"]']
+    (tmp_path / sources.INDEX).write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(sources, "_folder", lambda: tmp_path)
+    with pytest.raises(BadScenario, match=rf"\[mine\]: field '{field}'"):
+        sources.sources.__wrapped__()
