@@ -14,6 +14,7 @@ from sim.cost import FOREVER, Stride
 from sim.decoding import Decoding
 from sim.engine import Door, MemoryPlan, Traits
 from sim.errors import BadScenario, DoesNotFit, NotSupported, SimctlError, UnknownName, UsageError
+from sim.hardware import Host
 from sim.journal import Journal, RequestLog
 from sim.replica import Replica
 from sim.request import End, Request
@@ -197,6 +198,7 @@ def test_every_error_has_the_exit_code_of_its_kind() -> None:
 
 def test_an_unknown_name_offers_the_three_nearest_or_says_what_is_known() -> None:
     assert len(UnknownName("gpu", "A100", ["a100-1", "a100-2", "a100-3", "a100-4", "x"]).near) == 3
+    assert "did you mean a100-1?" in str(UnknownName("gpu", "A100-1", ["a100-1", "zz"]))
     assert "known: a, b" in str(UnknownName("gpu", "zzzzzz", ["a", "b"]))
 
 
@@ -226,6 +228,7 @@ def test_an_engine_that_says_nothing_more_keeps_all_on_one_gpu_and_lets_everybod
     assert (traits.kv_bytes_per_element, traits.tensor_parallel) == (2.0, 1)
     assert not traits.overlaps_host
     assert not traits.unified_cells
+    assert Host("host", "Host", 1, 2.0, 3.0).single_thread == 1  # as fast as the host that overheads were taken on
     assert Door() == Door(permits=None, load_s=0.0, pending_limit=None, waits_inside=False)
 
 

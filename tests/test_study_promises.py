@@ -22,6 +22,7 @@ from sim.slowed import Slowed
 from sim.stability import falls_behind, pile_up
 from sim.steepness import Rise, steepest_rise
 from sim.sweep import Plan, sweep
+from sim.variant import open_budget
 from sim.window import Window
 
 shares = st.lists(st.floats(0, 1), min_size=2, max_size=15)
@@ -239,6 +240,19 @@ def test_the_crossing_lies_on_the_line_between_the_last_good_load_and_the_first_
     assert share == pytest.approx(0.95)
     assert crossing({users: bad}) is None or users == 1
     assert crossing({users: 0.95}) is None
+
+
+# -- what a point costs
+
+
+@given(st.floats(0.001, 1000), st.none() | st.integers(1, 10_000))
+def test_an_open_load_warms_up_for_a_quarter_of_what_is_measured_and_ends_with_a_tenth(
+    rate: float, asked: int | None
+) -> None:
+    budget = open_budget(rate, asked)
+    assert budget.warmup - 1 < budget.measured / 4 <= budget.warmup
+    assert budget.cooldown - 1 < budget.measured / 10 <= budget.cooldown
+    assert budget.total == budget.warmup + budget.measured + budget.cooldown
 
 
 # -- runs
