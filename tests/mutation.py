@@ -61,6 +61,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("sim/blame.py", "waits cause_promises causes explanations", ""),
     ("sim/cause.py", "waits cause_promises causes explanations", ""),
     ("sim/notes.py", f"{KERNEL} metrics", KERNEL_WORDS),
+    ("sim/slo.py", "compose_promises metrics document", ""),
     ("sim/naming.py", "naming catalogue", ""),
     ("sim/compose/demands.py", "compose_promises trace sweep tuning explanations cli", ""),
     ("sim/compose/step_times.py", "compose_promises explanations", ""),

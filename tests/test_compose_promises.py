@@ -185,6 +185,21 @@ def test_bounds_are_presets_or_pairs() -> None:
             compose.slo(text)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("chat", "ttft=1s,tpot=50ms"),
+        ("interactive", "ttft=450ms,tpot=40ms"),  # this one and the next are MLPerf's for Llama 2 70B
+        ("server", "ttft=2s,tpot=200ms"),
+        ("rag", "ttft=3s,tpot=100ms"),
+        ("code", "ttft=500ms,tpot=30ms"),
+        ("agent", "e2e=30s"),
+    ],
+)
+def test_a_preset_asks_what_its_bounds_written_out_ask(name: str, text: str) -> None:
+    assert compose.slo(name) == compose.slo(text)
+
+
 # -- names
 
 
