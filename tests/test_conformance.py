@@ -13,14 +13,16 @@ from tests.conformance import Replay, first_difference, load, log_files, main
 LOGS = Path(__file__).parent / "data" / "vllm-scheduler"
 FILES = sorted(LOGS.glob("*.json.gz"))
 RANDOM = sorted((LOGS.parent / "vllm-scheduler-random").glob("*.json.gz"))
+WINDOWED = sorted((LOGS.parent / "vllm-windowed").glob("*.json.gz"))
 
 
 def test_all_recorded_workloads_are_here() -> None:
     assert len(FILES) == 24
     assert len(RANDOM) == 33
+    assert len(WINDOWED) == 30
 
 
-@pytest.mark.parametrize("path", FILES + RANDOM, ids=lambda path: path.name.split(".")[0])
+@pytest.mark.parametrize("path", FILES + RANDOM + WINDOWED, ids=lambda path: path.name.split(".")[0])
 def test_every_step_equals_the_real_schedulers(path: Path) -> None:
     assert first_difference(load(path)) is None
 
@@ -72,6 +74,13 @@ def test_settings_that_are_not_modelled_are_refused_by_name(
     assert printed.endswith("identical 0 of 1\n")
 
 
+def test_a_window_that_is_a_block_wider_decides_otherwise() -> None:
+    for path in WINDOWED[:4]:
+        log = load(path)
+        log["config"]["window"] += log["config"]["block_size"]
+        assert first_difference(log) is not None
+
+
 def test_plain_and_compressed_files_and_folders_are_read(
     log: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +97,7 @@ def test_nothing_to_replay_is_not_a_success(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_the_caches_invariants_hold_in_every_step_of_every_log() -> None:
-    for path in FILES[8:16]:
+    for path in FILES[8:16] + WINDOWED[10:17]:
         replay = Replay(load(path))
         for _ in replay.steps():
             replay.core.cache.check()

@@ -181,9 +181,8 @@ def test_asynchronous_scheduling_doubles_what_may_be_under_way() -> None:
 def test_only_models_whose_layers_forget_get_the_cache_that_knows_windows(
     model: Model, plain: type[PagedCache], caching: type[PagedCache]
 ) -> None:
-    options = {"gpu": "b200-sxm", "max_model_len": 8192}
-    assert type(deploy(model, **options).cache()) is caching
-    assert type(deploy(model, enable_prefix_caching=False, **options).cache()) is plain
+    assert type(deploy(model, "b200-sxm", max_model_len=8192).cache()) is caching
+    assert type(deploy(model, "b200-sxm", max_model_len=8192, enable_prefix_caching=False).cache()) is plain
 
 
 @pytest.mark.parametrize(("version", "dense"), [("0.14", True), ("0.28", True), ("0.29", False), ("0.32", False)])
