@@ -10,6 +10,8 @@ from policies.caches.prefix import PrefixCache
 from policies.caches.reserved import ReservedCache
 from policies.caches.slots import SPAN_STEP, SlotCache
 from policies.caches.unified import UnifiedCache
+from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.windowed_prefix import WindowedPrefixCache
 from policies.routers.least_loaded import LeastLoaded
 from policies.schedulers.fcfs import Fcfs
 from policies.schedulers.llama_runner import LlamaRunner
@@ -46,6 +48,14 @@ def paged(tokens: int) -> PagedCache:
 def prefixed(tokens: int) -> PrefixCache:
     """The same with a memory for prompts."""
     return PrefixCache(-(-tokens // BLOCK) + 1, BLOCK)
+
+
+def windowed(tokens: int, groups: Groups, *, ahead: bool = False, caching: bool = False) -> WindowedCache:
+    """A cache for groups of layers that holds a LONGEST request for every LONGEST tokens."""
+    kept = groups.most_kept(BLOCK, 32 if ahead else 16, LONGEST)
+    needed = groups.full * -(-LONGEST // BLOCK) + groups.windowed * kept
+    kind = WindowedPrefixCache if caching else WindowedCache
+    return kind(-(-tokens * needed // LONGEST) + 1, BLOCK, groups, kept, ahead)
 
 
 def reserved(tokens: int, contiguous: bool = True) -> ReservedCache:
@@ -99,6 +109,16 @@ POLICIES: dict[str, CoreMaker] = {
     "vllm_v1, watermark": lambda tokens: Core(vllm(watermark=0.2), paged(tokens)),
     "vllm_v1, prefix cache": lambda tokens: Core(vllm(), prefixed(tokens)),
     "vllm_v1, async prefix cache": lambda tokens: Core(vllm(async_scheduling=True), prefixed(tokens)),
+    "vllm_v1, windows": lambda tokens: Core(vllm(), windowed(tokens, Groups(1, 2, 6))),
+    "vllm_v1, async windows": lambda tokens: Core(
+        vllm(async_scheduling=True), windowed(tokens, Groups(0, 1, 9), ahead=True)
+    ),
+    "vllm_v1, windows and prefix cache": lambda tokens: Core(
+        vllm(policy="priority"), windowed(tokens, Groups(1, 2, 6), caching=True)
+    ),
+    "vllm_v1, async windows and prefix cache": lambda tokens: Core(
+        vllm(async_scheduling=True), windowed(tokens, Groups(2, 1, 6), ahead=True, caching=True)
+    ),
     "llama_slots": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8), lanes(tokens)),
     "llama_slots, unified": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8), pool(tokens)),
     "llama_slots, nocb": lambda tokens: Core(LlamaSlots(n_batch=16, n_ubatch=8, cont_batching=False), lanes(tokens)),

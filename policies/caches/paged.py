@@ -11,6 +11,8 @@ class PagedCache:
     so requests are kept by the step, modulo the block size, on which that happens.
     """
 
+    gives_back = False  # whether a request that goes on may hold fewer blocks than before
+
     def __init__(self, num_blocks: int, block_size: int = 16) -> None:
         self.block_size = block_size
         self.num_blocks = num_blocks
@@ -146,6 +148,10 @@ class PagedCache:
                 break
             steps += 1
         return steps
+
+    def steps_without_more_room(self, limit: int) -> int:
+        """Query: how many of the next `limit` steps leave no more blocks free than there are now."""
+        return limit
 
     def _needed(self, steps: int) -> int:
         """Blocks that the joined requests take over the next `steps` steps."""

@@ -44,6 +44,8 @@ class WindowedCache(PagedCache):
     a request whose window has not begun to slide waits for that in a heap, by step.
     """
 
+    gives_back = True
+
     def __init__(self, num_blocks: int, block_size: int, groups: Groups, most_kept: int, pipelined: bool) -> None:
         super().__init__(num_blocks, block_size)
         self.groups = groups
@@ -182,7 +184,7 @@ class WindowedCache(PagedCache):
         if (limit // size + 1) * takes * len(self._joined) <= self.free_blocks:
             return limit
         crossing = self._turned(self._crossing)
-        sliding = self._turned(self._sliding)
+        sliding = self._surely_giving()
         spent = most = 0  # over one round; first slides may add to what is free
         for taking, giving in zip(crossing, sliding, strict=True):
             most = max(most, spent + takes * taking)
@@ -198,6 +200,19 @@ class WindowedCache(PagedCache):
             left += gives * sliding[steps % size] - takes * crossing[steps % size]
             steps += 1
         return steps
+
+    def steps_without_more_room(self, limit: int) -> int:
+        """Query: how many of the next `limit` steps leave no more blocks free than there are now."""
+        if self._first_slides:
+            limit = max(0, min(limit, self._first_slides[0][0] - self._steps))
+        spent = 0  # over a whole round no less than nothing
+        for steps, (taking, giving) in enumerate(
+            zip(self._turned(self._crossing), self._turned(self._sliding), strict=True)
+        ):
+            spent += self.groups.count * taking - self.groups.windowed * giving
+            if spent < 0:
+                return min(limit, steps)
+        return limit
 
     # -- windows that slide
 
@@ -277,6 +292,10 @@ class WindowedCache(PagedCache):
         start = self._steps % self.block_size
         sizes = list(map(len, buckets))
         return sizes[start:] + sizes[:start]
+
+    def _surely_giving(self) -> list[int]:
+        """Sizes of the sliding buckets from the next step's on, of those whose blocks nobody else uses."""
+        return self._turned(self._sliding)
 
     def _count(self, buckets: list[dict[Request, None]], steps: int) -> int:
         """Members whose turn comes in the next `steps` steps, once for each turn."""

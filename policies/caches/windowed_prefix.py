@@ -209,6 +209,12 @@ class WindowedPrefixCache(WindowedCache):
         self._granted.clear()
         self._steps += steps
 
+    def _surely_giving(self) -> list[int]:
+        if not self._copies:
+            return super()._surely_giving()
+        shared = self._shared
+        return self._turned([{r: None for r in bucket if not shared[r][0]} for bucket in self._sliding])
+
     def _pay(self, crossings: int) -> None:
         needed = self.groups.count * crossings
         if needed > self.free_blocks:

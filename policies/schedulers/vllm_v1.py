@@ -196,11 +196,13 @@ class VllmV1(Scheduler):
     def _decode_batch(self, decodes: int, context: int) -> Batch:
         """Repeats until someone finishes or the blocks run short.
 
-        Who was not admitted into a batch of decodes alone stays out of it: blocks only get fewer.
+        Who was not admitted into a batch of decodes alone stays out of it while blocks only get fewer.
         """
         padded = self._padded[decodes] if decodes < len(self._padded) else decodes
         one = Pass(decodes, context + decodes, decodes, 0, 0, decodes, padded)
         left = self.decoding.steps_left()
+        if self.cache.gives_back and (self.waiting or self._ranked) and len(self.running) < self.max_num_seqs:
+            left = self.cache.steps_without_more_room(left)
         steps = 1 + self.cache.steps_until_change(left) if left > 0 else 1
         return Batch(decodes, (one,), (), steps, context, 0)
 
