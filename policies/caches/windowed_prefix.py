@@ -159,14 +159,19 @@ class WindowedPrefixCache(WindowedCache):
         self._shared[request][group][number] = block
 
     def _keeps(self, request: Request, first: int, found: Found) -> list[tuple[int, int]]:
-        """Numbers of the blocks that windowed groups remember of a request."""
+        """Numbers of the blocks that windowed groups remember of a request, from and before, in order."""
         if self.dense:
             return [(0, UNBOUNDED)]
         ends = [(request.prompt_tokens - 1) // self.block_size]
         if self._full and found.in_full > found.blocks:
             ends.append(found.in_full)
-        kept = [(max(0, end - self._window_blocks), end) for end in ends]
-        return [(start, end) for start, end in [(first, found.blocks), *kept] if start < end]
+        kept: list[tuple[int, int]] = []
+        for start, end in sorted([(first, found.blocks), *((max(0, end - self._window_blocks), end) for end in ends)]):
+            if kept and start <= kept[-1][1]:
+                kept[-1] = (kept[-1][0], max(end, kept[-1][1]))
+            elif start < end:
+                kept.append((start, end))
+        return kept
 
     def grow(self, request: Request, tokens: int) -> bool:
         """Verb: as without content; blocks that become full may be found from now on."""
@@ -185,17 +190,17 @@ class WindowedPrefixCache(WindowedCache):
         names = self._names(request, tokens // self.block_size)
         if len(names) <= start:
             return
-        shared, given = self._shared[request], self._given_of(request)
-        for group in (*self._windowed, *self._full):
-            for number in range(start, len(names)):
-                if group in self._full or (number >= given and self._keeps_number(request, number)):
-                    block = SharedBlock((group, names[number]))
-                    shared[group][number] = block
-                    self._copies.setdefault(block.place, []).append(block)
+        kept = self._remembered(request, max(start, self._given_of(request)), len(names))
+        for group, shared in enumerate(self._shared[request]):
+            for number in kept if group in self._windowed else range(start, len(names)):
+                shared[number] = block = SharedBlock((group, names[number]))
+                self._copies.setdefault(block.place, []).append(block)
         self._named[request] = len(names)
 
-    def _keeps_number(self, request: Request, number: int) -> bool:
-        return any(start <= number < end for start, end in self._kept[request])
+    def _remembered(self, request: Request, start: int, end: int) -> list[int]:
+        """Numbers of the blocks from `start` to before `end` that windowed groups remember."""
+        ranges = [range(max(start, first), min(end, last)) for first, last in self._kept[request]]
+        return [number for numbers in ranges for number in numbers]
 
     # -- requests in lockstep
 
@@ -277,37 +282,42 @@ class WindowedPrefixCache(WindowedCache):
             del self._runs[run.request]
 
     def _give(self, request: Request, first: int, last: int) -> None:
-        """Group by group, last block first; what is not remembered is blank."""
-        kept = self._kept[request]
-        if all(end <= first or last <= start for start, end in kept):
-            count = self.groups.windowed * (last - first)
-            self._blank += count
-            self.free_blocks += count
-            return
         if self.dense and request.own is not None:
             self._name(request, last * self.block_size)
-        for group in self._windowed:
-            self._put_back(request, group, first, last, last)
+        self._put_back(request, self._windowed, first, last, self._remembered(request, first, last))
 
-    def _put_back(self, request: Request, group: int, first: int, last: int, full: int) -> None:
-        """A group's blocks from number `first` to before `last`, of which those before `full` are full."""
-        shared = self._shared[request][group]
-        mine = range(max(first, self._named[request]), full)
-        own = [number for number in mine if group in self._full or self._keeps_number(request, number)]
-        if own:
-            run = Run(request, group, own)
-            self._runs.setdefault(request, []).append(run)
-            self._queue[run] = None
-        here = [number for number in range(first, min(last, self._named[request])) if number in shared]
-        freed = last - first - len(here)
-        self._blank += freed - len(own)
-        for number in reversed(here):
+    def _put_back(self, request: Request, groups: range, first: int, last: int, remembered: list[int]) -> None:
+        """Blocks from number `first` to before `last`, last one first; what groups do not remember is blank."""
+        if not remembered:
+            self._blank += len(groups) * (last - first)
+            self.free_blocks += len(groups) * (last - first)
+            return
+        named = self._named[request]
+        own = [number for number in remembered if number >= named] if named else remembered
+        for group in groups:
+            freed = last - first
+            if own:
+                self._put_run(Run(request, group, own.copy()))
+            if named:
+                freed -= self._let_go(self._shared[request][group], first, last)
+            self._blank += last - first - len(remembered)
+            self.free_blocks += freed
+
+    def _put_run(self, run: Run) -> None:
+        self._runs.setdefault(run.request, []).append(run)
+        self._queue[run] = None
+
+    def _let_go(self, shared: dict[int, SharedBlock], first: int, last: int) -> int:
+        """One user fewer of a group's shared blocks with these numbers; how many others still use."""
+        used = 0
+        for number in sorted((number for number in shared if first <= number < last), reverse=True):
             block = shared.pop(number)
             block.users -= 1
             if block.users == 0:
                 self._queue[block] = None
-                freed += 1
-        self.free_blocks += freed
+            else:
+                used += 1
+        return used
 
     def _give_back(self, request: Request, held: int, tokens: int) -> None:
         """Group by group, last block first, so that of one request the beginning stays longest."""
@@ -317,10 +327,8 @@ class WindowedPrefixCache(WindowedCache):
             self._name(request, tokens)
         given, full = self._given[request], tokens // self.block_size
         last = (held + self.groups.windowed * given) // self.groups.count
-        for group in self._windowed:
-            self._put_back(request, group, given, last, full)
-        for group in self._full:
-            self._put_back(request, group, 0, last, full)
+        self._put_back(request, self._windowed, given, last, self._remembered(request, given, full))
+        self._put_back(request, self._full, 0, last, list(range(full)))
         del self._shared[request], self._named[request], self._kept[request]
 
     def usage(self) -> Usage:
