@@ -287,7 +287,7 @@ def test_what_is_felt_first_is_no_wait_then_waits_come_by_their_size() -> None:
     assert candidates(point(first), "ttft", StepShares()) == ["prefill_budget", "seq_slots", "kv_blocks"]
 
 
-@pytest.mark.parametrize(("spill", "first"), [(0.34, "spill"), (0.33, "decode_rate")])
+@pytest.mark.parametrize(("spill", "first"), [(1 / 3, "spill"), (0.33, "decode_rate")])
 def test_a_third_of_a_step_on_the_host_goes_before_all_else(spill: float, first: Limit) -> None:
     seen = point(token=Shares(decode_rate=1.0))
     assert candidates(seen, "tpot", StepShares(spill=spill))[0] == first

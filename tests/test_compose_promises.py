@@ -93,6 +93,13 @@ def test_another_policy_has_the_cache_it_works_with_of_the_engines_size(
     assert deployment.memory.kv_tokens - block < held <= deployment.memory.kv_tokens
 
 
+def test_another_policy_for_the_engines_own_kind_of_memory_keeps_it() -> None:
+    variant = Variant("x", "llama_cpp", "rtx-4090", "llama-3.1-8b", options={"parallel": 3, "ctx_size": 6144})
+    other = compose.deploy(replace(variant, scheduler="ollama_slots"))
+    assert type(other.scheduler).__name__ == "OllamaSlots"
+    assert repr(other.cache) == repr(compose.deploy(variant).cache)
+
+
 @pytest.mark.parametrize("text", ["sjf:noise", ":noise=1", "sjf:noise=1,,"])
 def test_a_policy_whose_options_are_not_pairs_is_refused(text: str) -> None:
     with pytest.raises((UsageError, UnknownName)):
