@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +30,7 @@ LEFT_OUT = ("sim/cli/*", "*/__init__.py")  # the command line has tests of its o
 SAMPLE = {"sim/replica.py": 30, "sim/core.py": 25, "sim/decoding.py": 20, "sim/cost.py": 15, "*/vllm_*.py": 20}
 PRELOADED = ("click.testing", "hypothesis.stateful", "joblib", "numpy", "rich.console", "simpy", "unittest.mock")
 MEMORY_BYTES = 8 << 30
+PATIENCE = 4  # seconds that pass for one of computing; more is waiting for what does not come
 
 KERNEL = "conformance client frontdoor strides"
 KERNEL_WORDS = "(oracle or watermark or prefix) and not router or instant or middle or end_of or ahead"
@@ -160,11 +160,12 @@ def copied_tree(folder: Path) -> Path:
     return Path(shutil.copytree(ROOT, folder / "tree", ignore=hidden))
 
 
-def run_tests(tree: Path, suite: Suite) -> None:
+def run_tests(tree: Path, suite: Suite, cpu_seconds: int) -> None:
     """In a fork: run the tests as a fresh process in that tree would."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the shell runs this in the background
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))  # others may keep the machine busy
     os.chdir(tree)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "sim", "policies")]:
         del sys.modules[name]
@@ -184,18 +185,24 @@ def run_tests(tree: Path, suite: Suite) -> None:
     os._exit(pytest.main([*options, "--hypothesis-profile=mutation", "-k", suite.words, *suite.paths]))
 
 
-def passes(tree: Path, suite: Suite, seconds: float) -> bool:
+def passes(tree: Path, suite: Suite, cpu_seconds: int) -> bool:
     """Whether the tests find nothing wrong in the tree."""
-    fork = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, suite))
+    fork = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, suite, cpu_seconds))
     fork.start()
-    fork.join(seconds)
+    fork.join(PATIENCE * cpu_seconds)
     with contextlib.suppress(ProcessLookupError):  # it leads a group of its own: helpers of the tests go with it
         os.killpg(fork.pid or 0, signal.SIGKILL)
     fork.join()
     return fork.exitcode == 0
 
 
-def survivors(tree: Path, module: str, chosen: list[Mutant], seconds: float) -> Iterator[Mutant]:
+def cpu_spent() -> float:
+    """Seconds that finished forks have computed for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def survivors(tree: Path, module: str, chosen: list[Mutant], cpu_seconds: int) -> Iterator[Mutant]:
     """The mutants of a module that its tests let pass."""
     path, suite = tree / module, suite_of(tree, module)
     right = read(path)
@@ -203,7 +210,7 @@ def survivors(tree: Path, module: str, chosen: list[Mutant], seconds: float) -> 
     shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
     for mutant in chosen:
         path.write_text(mutant.source, encoding="utf-8")
-        if passes(tree, suite, seconds):
+        if passes(tree, suite, cpu_seconds):
             yield mutant
     path.write_text(right, encoding="utf-8")
 
@@ -232,11 +239,11 @@ def examined(tree: Path, module: str, asked: argparse.Namespace) -> Score:
     chosen = mutants(read(tree / module), sample_of(module, asked.sample), f"{asked.seed} {module}")
     if not chosen:
         return Score(0, 0)
-    start = time.monotonic()
+    before = cpu_spent()
     if not passes(tree, suite_of(tree, module), asked.seconds_each):
         print(f"{module}: its tests fail or take too long without a mutant", flush=True)
         return Score(0, 0)
-    patience = min(asked.seconds_each, 3 + 2 * (time.monotonic() - start))
+    patience = min(asked.seconds_each, 4 + round(2 * (cpu_spent() - before)))
     noticed = len(chosen)
     for mutant in survivors(tree, module, chosen, patience):
         noticed -= 1
@@ -251,7 +258,7 @@ def main() -> None:
     parser.add_argument("--module", action="append", help="path or pattern, may be repeated")
     parser.add_argument("--sample", type=int, help="mutants a module")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds-each", type=float, default=60.0)
+    parser.add_argument("--seconds-each", type=int, default=60, help="of computing, at most")
     asked = parser.parse_args()
     for name in PRELOADED:
         importlib.import_module(name)
