@@ -48,12 +48,14 @@ class Physics:
         self._spill = spill_of(deployment, profile.host, self._pcie_bytes_s)
         self._cells = cells_of(deployment, kernels, amounts, profile.host)
         self._cell_ps, self._span_ps = self._cells.alone.row_ps, self._cells.alone.span_ps
+        self._windowed = self._cells.windowed
         self._host_step_ps = ps(kernels.host_step_us * MICRO / deployment.host.single_thread)
         sampling_s = sampling.row_s(deployment.traits.sampler, deployment.model.vocab)
         self._host_row_ps = ps((kernels.host_row_us * MICRO + sampling_s) / deployment.host.single_thread)
         self._overlaps = deployment.traits.overlaps_host
         self._passes: dict[tuple[int, int], int] = {}
         self._mixed: dict[tuple[int, int, int], float] = {}
+        self._alike: dict[tuple[int, ...], tuple[int, int, int]] = {}
         self._steps: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     # -- coefficients
@@ -92,8 +94,10 @@ class Physics:
 
     def stride(self, batch: Batch) -> Stride:
         """The durations of the batch and of its repetitions."""
-        if batch.prompt_tokens or batch.host_bytes or self._cells.windowed or len(batch.passes) != 1:
-            return self._general(batch)
+        if batch.prompt_tokens or batch.host_bytes:
+            return self._once(batch)
+        if self._windowed or len(batch.passes) != 1:
+            return self._repeated(batch)
         one = batch.passes[0]
         key = (one.decodes, one.outputs, one.padded)
         known = self._steps.get(key)
@@ -132,30 +136,61 @@ class Physics:
     def _host_ps(self, outputs: int) -> int:
         return self._host_step_ps + self._host_row_ps * outputs
 
-    def _general(self, batch: Batch) -> Stride:
-        """Several passes, prompts, windows or a copy.
+    def _once(self, batch: Batch) -> Stride:
+        """A step unlike those that follow, for it has prompts or a copy; with the host's work or over it."""
+        passes = batch.passes
+        first, prompt, outputs = self._parts_ps(passes[0]) if len(passes) == 1 else self._sums_ps(passes)
+        if batch.host_bytes:
+            first += ps(batch.host_bytes / self._pcie_bytes_s)
+        host = self._host_ps(outputs)
+        if not self._overlaps:
+            first += host
+        elif first < host:
+            first = host
+        return Stride(first, 0, 1, (prompt if batch.decodes else first) if batch.prompt_tokens else 0)
 
-        A prompt's share is what its pass takes longer than its decodes alone.
-        """
-        decode = growth = prompt = outputs = 0
+    def _parts_ps(self, one: Pass) -> tuple[int, int, int]:
+        """A pass's time, what of it its prompts add to that of its decodes alone, and its outputs."""
+        alone = whole = 0
+        if one.decodes:
+            alone, cells, _, _ = self._decoding_ps(one)
+            whole = alone + cells
+        prompt = self._prompts_ps(one, alone) if one.prefill_tokens else 0
+        return whole + prompt, prompt, one.outputs
+
+    def _sums_ps(self, passes: tuple[Pass, ...]) -> tuple[int, int, int]:
+        """The same of several passes, remembered: llama.cpp's read up to round spans, so that they are often alike."""
+        whole = prompt = outputs = 0
+        alike = self._alike
+        for one in passes:
+            shape = (one.decodes, one.cells, one.prefill_tokens, one.prefill_cells, one.outputs, one.padded)
+            parts = alike.get(shape)
+            if parts is None:
+                if len(alike) >= PASSES_KEPT:
+                    alike.clear()
+                parts = alike[shape] = self._parts_ps(one)
+            whole += parts[0]
+            prompt += parts[1]
+            outputs += one.outputs
+        return whole, prompt, outputs
+
+    def _repeated(self, batch: Batch) -> Stride:
+        """Decodes in several passes or under a window, with the host's work or over it."""
+        first = growth = outputs = 0
         steps = FOREVER
         for one in batch.passes:
             outputs += one.outputs
-            alone = 0
-            if one.decodes:
-                alone, cells, more, alike = self._decoding_ps(one)
-                decode += alone + cells
-                growth += more
-                if alike < steps:
-                    steps = alike
-            if one.prefill_tokens:
-                prompt += self._prompts_ps(one, alone)
-        if batch.host_bytes:
-            decode += ps(batch.host_bytes / self._pcie_bytes_s)
+            alone, cells, more, alike = self._decoding_ps(one)
+            first += alone + cells
+            growth += more
+            if alike < steps:
+                steps = alike
         host = self._host_ps(outputs)
-        if batch.prompt_tokens or batch.host_bytes:
-            return self._once(batch, decode, prompt, host)
-        return self._repeated(decode, growth, steps, host)
+        if not self._overlaps:
+            return Stride(first + host, growth, steps)
+        if first < host:
+            return Stride(host, 0, min(under_host(first, growth, host).steps, steps))
+        return Stride(first, growth, steps)
 
     def _decoding_ps(self, one: Pass) -> tuple[int, int, int, int]:
         """A pass's decodes by themselves, their cells, how those grow from step to step, and for how many steps so."""
@@ -172,20 +207,6 @@ class Physics:
         seconds = self._mixed_s(one.decodes, prompt, one.outputs)
         whole = ps(seconds + one.prefill_cells * self._cells.attention_s)
         return whole - alone if whole > alone else 0
-
-    def _once(self, batch: Batch, decode: int, prompt: int, host: int) -> Stride:
-        """A step that is another than those that follow, with the host's work or over it."""
-        first = decode + prompt
-        first = max(first, host) if self._overlaps else first + host
-        return Stride(first, 0, 1, (prompt if batch.decodes else first) if batch.prompt_tokens else 0)
-
-    def _repeated(self, first: int, growth: int, steps: int, host: int) -> Stride:
-        """Decodes in several passes or under a window, with the host's work or over it."""
-        if not self._overlaps:
-            return Stride(first + host, growth, steps)
-        if first < host:
-            return Stride(host, 0, min(under_host(first, growth, host).steps, steps))
-        return Stride(first, growth, steps)
 
 
 def under_host(first: int, growth: int, host: int) -> Stride:
