@@ -31,12 +31,13 @@ class SharedBlock:
 class Run:
     """A group's full blocks unique to a request that has let go of them; the last one is evicted first."""
 
-    __slots__ = ("group", "numbers", "request")
+    __slots__ = ("group", "lives", "numbers", "request")
 
-    def __init__(self, request: Request, group: int, numbers: list[int]) -> None:
+    def __init__(self, request: Request, group: int, numbers: list[int], lives: list[int]) -> None:
         self.request = request
         self.group = group
         self.numbers = numbers
+        self.lives = lives  # of each block, the admission that it was filled after: of copies the oldest is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,10 @@ class WindowedPrefixCache(WindowedCache):
         self._blank = self.free_blocks
         self._queue: OrderedDict[SharedBlock | Run, None] = OrderedDict()  # free blocks with content
         self._copies: dict[tuple[int, int], list[SharedBlock]] = {}  # the first copy is the one found
-        self._runs: dict[Request, list[Run]] = {}  # by age of their content
+        self._runs: dict[Request, list[Run]] = {}
+        self._revived: dict[
+            Request, dict[tuple[int, int], int]
+        ] = {}  # own blocks found, by group and number: their life
         self._shared: dict[Request, list[dict[int, SharedBlock]]] = {}  # of each group, by number
         self._named: dict[Request, int] = {}  # leading blocks that need no more naming
         self._kept: dict[Request, list[tuple[int, int]]] = {}  # numbers that windowed groups remember
@@ -139,16 +143,12 @@ class WindowedPrefixCache(WindowedCache):
         self._scheduled[request] = (self._steps - 1, cached)
         self._kept[request] = self._keeps(request, first, found)
         self._named[request] = len(names)
-        self._name(request, tokens)
+        self._name(request, tokens, first)
 
     def _use(self, request: Request, group: int, number: int, names: list[int]) -> None:
         """One block found: a shared one, or the request's own from before a preemption, the oldest copy."""
         if number >= len(names):
-            run = next(run for run in self._runs[request] if run.group == group and number in run.numbers)
-            run.numbers.remove(number)
-            if not run.numbers:
-                del self._queue[run]
-                self._forget_run(run)
+            self._revive(request, group, number)
             self.free_blocks -= 1
             return
         block = self._copies[group, names[number]][0]
@@ -157,6 +157,16 @@ class WindowedPrefixCache(WindowedCache):
             self.free_blocks -= 1
         block.users += 1
         self._shared[request][group][number] = block
+
+    def _revive(self, request: Request, group: int, number: int) -> None:
+        copies = [run for run in self._runs[request] if run.group == group and number in run.numbers]
+        life, run = min(((run.lives[run.numbers.index(number)], run) for run in copies), key=_by_life)
+        at = run.numbers.index(number)
+        del run.numbers[at], run.lives[at]
+        if not run.numbers:
+            del self._queue[run]
+            self._forget_run(run)
+        self._revived.setdefault(request, {})[group, number] = life
 
     def _keeps(self, request: Request, first: int, found: Found) -> list[tuple[int, int]]:
         """Numbers of the blocks that windowed groups remember of a request, from and before, in order."""
@@ -177,20 +187,20 @@ class WindowedPrefixCache(WindowedCache):
         """Verb: as without content; blocks that become full may be found from now on."""
         if not super().grow(request, tokens):
             return False
-        self._name(request, tokens)
+        self._name(request, tokens, self._given[request])
         return True
 
     def _names(self, request: Request, count: int) -> list[int]:
         """Names of those of the first blocks that hold nothing unique to the request."""
         return self._contents.keys(request, min(count, self._contents.shareable_blocks(request)))
 
-    def _name(self, request: Request, tokens: int) -> None:
+    def _name(self, request: Request, tokens: int, given: int) -> None:
         """Full blocks can be found as soon as they are scheduled, even in the same step."""
         start = self._named[request]
         names = self._names(request, tokens // self.block_size)
         if len(names) <= start:
             return
-        kept = self._remembered(request, max(start, self._given_of(request)), len(names))
+        kept = self._remembered(request, max(start, given), len(names))
         for group, shared in enumerate(self._shared[request]):
             for number in kept if group in self._windowed else range(start, len(names)):
                 shared[number] = block = SharedBlock((group, names[number]))
@@ -230,6 +240,11 @@ class WindowedPrefixCache(WindowedCache):
         """A step in which windows may slide: in order of admission where the order matters."""
         step, phase = self._steps, self._steps % self.block_size
         due = list(self._due(step + 1))
+        if not due and not self._sliding[phase]:
+            self._pay(len(self._crossing[phase]) - len(self._granted))
+            self._granted.clear()
+            self._steps += 1
+            return
         giving = {**self._sliding[phase], **{request: None for request, _ in due}}
         taking = self._crossing[phase].keys() - self._granted
         if self.groups.count * len(taking) <= self._blank:
@@ -259,7 +274,7 @@ class WindowedPrefixCache(WindowedCache):
             oldest = next(iter(self._queue))
             if isinstance(oldest, Run):
                 evicted = min(len(oldest.numbers), count)
-                del oldest.numbers[-evicted:]
+                del oldest.numbers[-evicted:], oldest.lives[-evicted:]
                 count -= evicted
                 if not oldest.numbers:
                     del self._queue[oldest]
@@ -283,7 +298,7 @@ class WindowedPrefixCache(WindowedCache):
 
     def _give(self, request: Request, first: int, last: int) -> None:
         if self.dense and request.own is not None:
-            self._name(request, last * self.block_size)
+            self._name(request, last * self.block_size, first)
         self._put_back(request, self._windowed, first, last, self._remembered(request, first, last))
 
     def _put_back(self, request: Request, groups: range, first: int, last: int, remembered: list[int]) -> None:
@@ -297,14 +312,18 @@ class WindowedPrefixCache(WindowedCache):
         for group in groups:
             freed = last - first
             if own:
-                self._put_run(Run(request, group, own.copy()))
+                self._put_run(request, group, own.copy())
             if named:
                 freed -= self._let_go(self._shared[request][group], first, last)
             self._blank += last - first - len(remembered)
             self.free_blocks += freed
 
-    def _put_run(self, run: Run) -> None:
-        self._runs.setdefault(run.request, []).append(run)
+    def _put_run(self, request: Request, group: int, numbers: list[int]) -> None:
+        lives = [request.order] * len(numbers)
+        if revived := self._revived.get(request):
+            lives = [revived.get((group, number), request.order) for number in numbers]
+        run = Run(request, group, numbers, lives)
+        self._runs.setdefault(request, []).append(run)
         self._queue[run] = None
 
     def _let_go(self, shared: dict[int, SharedBlock], first: int, last: int) -> int:
@@ -324,12 +343,13 @@ class WindowedPrefixCache(WindowedCache):
         if request not in self._shared:
             return
         if request.own is not None:
-            self._name(request, tokens)
+            self._name(request, tokens, self._given[request])
         given, full = self._given[request], tokens // self.block_size
         last = (held + self.groups.windowed * given) // self.groups.count
         self._put_back(request, self._windowed, given, last, self._remembered(request, given, full))
         self._put_back(request, self._full, 0, last, list(range(full)))
         del self._shared[request], self._named[request], self._kept[request]
+        self._revived.pop(request, None)
 
     def usage(self) -> Usage:
         """Query: a block that several requests use counts once."""
@@ -375,3 +395,7 @@ class Presence:
         if number < len(self.names):
             return all((group, self.names[number]) in self.copies for group in self.groups)
         return all(number in numbers for numbers in self.own)
+
+
+def _by_life(copy: tuple[int, Run]) -> int:
+    return copy[0]
