@@ -17,6 +17,7 @@ KEPT = {
     "recorded": r"[\w-]+/[\w-]+(\.iterations|\.passes)?(\.jsonl|\.csv|\.meta\.json)(\.gz)?",
     "vllm-scheduler": r"\d\d_\w+\.json\.gz",
     "vllm-scheduler-random": r"random_\d+\.json\.gz",
+    "vllm-windowed": r"(\d\d|random)_[a-z_0-9]+\.json\.gz",
     "load_test": r"(levels|requests)\.csv",
     "formats": r"\w+(\.meta\.json|\.json|\.jsonl|\.csv|\.md|\.log|\.txt)",
     "outputs": r"\w+\.(json|jsonl|csv|md|txt)",
@@ -72,6 +73,7 @@ def test_every_folder_holds_only_what_it_may() -> None:
     assert [str(path) for path in kept if not is_kept(path)] == []
     assert len(list((DATA / "vllm-scheduler").iterdir())) == 24
     assert len(list((DATA / "vllm-scheduler-random").iterdir())) == 33
+    assert len(list((DATA / "vllm-windowed").iterdir())) == 30
 
 
 @pytest.mark.parametrize(
