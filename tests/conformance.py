@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from policies.caches.groups import Groups
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
-from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.windowed import WindowedCache
 from policies.caches.windowed_prefix import WindowedPrefixCache
 from policies.schedulers.vllm_v1 import VllmV1
 from sim.batch import Batch

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from policies.caches.groups import Groups
 from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.reserved import ReservedCache
 from policies.caches.slots import SPAN_STEP, SlotCache
 from policies.caches.unified import UnifiedCache
-from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.windowed import WindowedCache
 from policies.caches.windowed_prefix import WindowedPrefixCache
 from policies.routers.least_loaded import LeastLoaded
 from policies.schedulers.fcfs import Fcfs

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from policies.caches.windowed import Groups
+from policies.caches.groups import Groups
 from sim.request import Request
 from tests.naive_blocks import Block, tokens_of
 

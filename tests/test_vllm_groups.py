@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration import catalog
+from policies.caches.groups import Groups
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
-from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.windowed import WindowedCache
 from policies.caches.windowed_prefix import WindowedPrefixCache
 from policies.engines import vllm
 from policies.engines.vllm_groups import layout

@@ -4,7 +4,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.groups import Groups
+from policies.caches.windowed import WindowedCache
 from policies.caches.windowed_prefix import WindowedPrefixCache
 from sim.request import Request
 from tests.naive_groups import NaiveGroups

@@ -8,44 +8,15 @@ As in the plain prefix cache, content unique to a request lies in the queue as r
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from policies.caches.content import UNBOUNDED, Contents
+from policies.caches.group_blocks import Found, Presence, Run, SharedBlock
+from policies.caches.groups import Groups
 from policies.caches.paged import _by_order
-from policies.caches.windowed import Groups, WindowedCache
+from policies.caches.windowed import WindowedCache
 from sim.cache import Usage
 from sim.errors import PolicyError
 from sim.request import Request
-
-
-class SharedBlock:
-    """A group's full block whose content other prompts may begin with too."""
-
-    __slots__ = ("place", "users")
-
-    def __init__(self, place: tuple[int, int]) -> None:
-        self.place = place  # group, name of the content
-        self.users = 1
-
-
-class Run:
-    """A group's full blocks unique to a request that has let go of them; the last one is evicted first."""
-
-    __slots__ = ("group", "lives", "numbers", "request")
-
-    def __init__(self, request: Request, group: int, numbers: list[int], lives: list[int]) -> None:
-        self.request = request
-        self.group = group
-        self.numbers = numbers
-        self.lives = lives  # of each block, the admission that it was filled after: of copies the oldest is found
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Leading blocks whose content is here: in all groups as far as they are needed, and in the full ones alone."""
-
-    blocks: int
-    in_full: int
 
 
 class WindowedPrefixCache(WindowedCache):
@@ -98,7 +69,7 @@ class WindowedPrefixCache(WindowedCache):
         here = self._holders(request, names, self._full)
         return next((number for number in range(limit) if not here(number)), limit)
 
-    def _holders(self, request: Request, names: list[int], groups: range) -> "Presence":
+    def _holders(self, request: Request, names: list[int], groups: range) -> Presence:
         own = [
             {number for run in self._runs.get(request, ()) if run.group == group for number in run.numbers}
             for group in groups
@@ -380,21 +351,6 @@ class WindowedPrefixCache(WindowedCache):
         assert all(entry.users == 0 for entry in self._queue if isinstance(entry, SharedBlock))
         assert {run for runs in self._runs.values() for run in runs} == {e for e in self._queue if isinstance(e, Run)}
         assert self._shared.keys() == self._own_tokens.keys() | self._joined.keys() == self._named.keys()
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """Says of a block's number whether all of some groups have it: shared, or the request's own."""
-
-    copies: dict[tuple[int, int], list[SharedBlock]]
-    names: list[int]
-    groups: range
-    own: list[set[int]]
-
-    def __call__(self, number: int) -> bool:
-        if number < len(self.names):
-            return all((group, self.names[number]) in self.copies for group in self.groups)
-        return all(number in numbers for numbers in self.own)
 
 
 def _by_life(copy: tuple[int, Run]) -> int:

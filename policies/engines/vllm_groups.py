@@ -10,7 +10,7 @@ does so for attention in chunks (Llama 4), for which it turns the groups off.
 
 from dataclasses import dataclass
 
-from policies.caches.windowed import Groups
+from policies.caches.groups import Groups
 from policies.engines.vllm_defaults import number
 from sim.hardware import Model
 
