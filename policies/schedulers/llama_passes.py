@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from policies.caches.slots import SlotCache, padded
 from policies.caches.unified import UnifiedCache
-from policies.schedulers.ubatches import equal_passes, first_passes, plain_passes
+from policies.schedulers.ubatches import Rows, equal_passes, first_passes, plain_passes
 from sim.batch import Pass, Piece
 
 
@@ -15,7 +15,29 @@ def one_pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
     return Pass(decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt)
 
 
-usual_pass = lru_cache(maxsize=None)(one_pass)  # for the few there are of a row or a full ubatch a slot
+usual_pass = lru_cache(maxsize=None)(one_pass)  # for the few there are of a row a slot
+
+
+@lru_cache(maxsize=1 << 14)
+def row_passes(rows: tuple[Rows, ...], spans: tuple[int, ...], filled: int = 0) -> tuple[Pass, ...]:
+    """Passes of a row a slot, those of a prompt behind `filled` cells of its own among them."""
+    passes: list[Pass] = []
+    for (decodes, prompts), span in zip(rows, spans, strict=True):
+        filled += prompts
+        passes.append(one_pass(decodes, prompts, decodes, max(span, padded(filled)) if prompts else span))
+    return tuple(passes)
+
+
+@lru_cache(maxsize=1 << 14)
+def lone_passes(filled: int, tokens: int, ends: bool, n_ubatch: int) -> tuple[Pass, ...]:
+    """The passes of what is left of a prompt, behind `filled` cells; with the last one may come its first answer."""
+    passes: list[Pass] = []
+    while tokens > n_ubatch:
+        filled += n_ubatch
+        tokens -= n_ubatch
+        passes.append(one_pass(0, n_ubatch, 0, padded(filled)))
+    passes.append(one_pass(0, tokens, int(ends), padded(filled + tokens)))
+    return tuple(passes)
 
 
 class SeparateStreams:
@@ -30,9 +52,8 @@ class SeparateStreams:
         count = len(generating)
         if generating[-1] - generating[0] < count:  # side by side
             return (usual_pass(count, 0, count, self._cache.common_span()),)
-        ranges, rows = first_passes(tuple(generating), ())
-        spans = self._cache.spans(ranges)
-        return tuple([usual_pass(decodes, 0, decodes, span) for (decodes, _), span in zip(rows, spans, strict=True)])
+        ranges, rows, _ = first_passes(tuple(generating), ())
+        return row_passes(rows, tuple(self._cache.spans(ranges)))
 
     def mixed(self, generating: list[int], slots: list[int], pieces: list[Piece]) -> tuple[Pass, ...]:
         """Prompts, each of its slot, beside a token for every generating slot; no cell is taken yet."""
@@ -59,26 +80,10 @@ class SeparateStreams:
 
     def _beside_one(self, generating: list[int], slot: int, piece: Piece) -> tuple[Pass, ...]:
         """The commonest step: one prompt, longer than the generating slots are many."""
-        rest, filled = piece.tokens, piece.context
-        ranges, rows = first_passes(tuple(generating), (slot,))
-        passes: list[Pass] = []
-        spans = self._cache.spans(ranges, 1)
-        for place, (decodes, prompts) in enumerate(rows):
-            span = spans[place]
-            if prompts:
-                rest -= 1
-                filled += 1
-                if filled > span:
-                    span = padded(filled)
-            passes.append(usual_pass(decodes, prompts, decodes, span))
-        n_ubatch = self._n_ubatch
-        while rest > n_ubatch:
-            filled += n_ubatch
-            rest -= n_ubatch
-            passes.append(usual_pass(0, n_ubatch, 0, padded(filled)))
-        span = padded(filled + rest)
-        passes.append(Pass(0, 0, 0, rest, rest * span, int(piece.ends), rest))
-        return tuple(passes)
+        ranges, rows, beside = first_passes(tuple(generating), (slot,))
+        filled = piece.context
+        first = row_passes(rows, tuple(self._cache.spans(ranges, 1)), filled)
+        return first + lone_passes(filled + beside, piece.tokens - beside, piece.ends, self._n_ubatch)
 
 
 class SharedStream:

@@ -41,12 +41,12 @@ def while_some_generate(generating: tuple[int, ...], prompts: tuple[int, ...]) -
 
 
 @lru_cache(maxsize=4096)
-def first_passes(generating: tuple[int, ...], prompts: tuple[int, ...]) -> tuple[list[Range], list[Rows]]:
-    """The same passes: the slots of each, and how many of them generate and have a prompt."""
+def first_passes(generating: tuple[int, ...], prompts: tuple[int, ...]) -> tuple[list[Range], tuple[Rows, ...], int]:
+    """The same passes: the slots of each, how many of them generate and have a prompt; and all rows of prompts."""
     passes = while_some_generate(generating, prompts)
     beside = [len(set(slots) & set(prompts)) for slots in passes]
-    rows = [(len(slots) - count, count) for slots, count in zip(passes, beside, strict=True)]
-    return [(slots[0], slots[-1] + 1) for slots in passes], rows
+    rows = tuple([(len(slots) - count, count) for slots, count in zip(passes, beside, strict=True)])
+    return [(slots[0], slots[-1] + 1) for slots in passes], rows, sum(beside)
 
 
 def _cut(left: dict[int, int], n_ubatch: int) -> list[Share]:
