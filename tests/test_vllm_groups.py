@@ -209,3 +209,13 @@ def test_only_what_is_not_counted_request_by_request_is_told() -> None:
     assert "heads of another size" in told["gemma-4-31b"][0]
     told_of_chunks = deploy(SCOUT, "b200-sxm", 4, max_model_len=65_536).warnings
     assert any("keeps every token of llama-4-scout" in warning for warning in told_of_chunks)
+
+
+def test_a_length_beyond_the_tokens_that_are_stated_is_explained() -> None:
+    long, short = deploy(GEMMA), deploy(GEMMA, max_model_len=8192)
+    assert long.memory.kv_tokens < long.options["max_model_len"]
+    told = [warning for warning in long.warnings if "counted in every layer" in warning]
+    needed = layout(GEMMA, "0.32", 16, 131_072, 4096).needed(131_072)
+    assert long.memory.blocks is not None
+    assert told[0].endswith(f"one of 131072 {needed - 1} of {long.memory.blocks - 1} blocks")
+    assert not any("counted in every layer" in warning for warning in (*short.warnings, *deploy(LLAMA).warnings))

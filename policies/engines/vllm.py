@@ -59,7 +59,7 @@ def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str
         ),
         scheduler=_scheduler(settled, sizes),
         cache=_cache(settled, blocks, groups, version),
-        warnings=_warnings(settled, asked, gpus, model, version),
+        warnings=(*_warnings(settled, asked, gpus, model, version), *_length_warning(settled, blocks, groups)),
     )
 
 
@@ -250,6 +250,15 @@ def _warnings(
     if idle:
         told.append(f"{idle} of {len(gpus)} GPUs are idle: tensor_parallel_size is {settled['tensor_parallel_size']}")
     return tuple(told)
+
+
+def _length_warning(settled: Mapping[str, Any], blocks: int, groups: Layout) -> tuple[str, ...]:
+    length = settled["max_model_len"]
+    if groups.tokens(blocks) >= length:
+        return ()
+    window, needed = groups.groups.window, groups.needed(length) - 1
+    less = f"requests longer than the window of {window} take less, one of {length} {needed} of {blocks - 1} blocks"
+    return (f"KV tokens are counted in every layer: {less}",)
 
 
 def _window_warnings(settled: Mapping[str, Any], model: Model, version: str) -> list[str]:
