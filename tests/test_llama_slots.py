@@ -142,6 +142,22 @@ def test_of_two_slots_freed_in_one_step_the_second_lets_its_request_choose_first
     assert [request.id for request in server.slots.deferred] == [5]
 
 
+def test_slots_freed_in_one_step_come_free_by_their_numbers_whoever_came_first() -> None:
+    server = split(slots=2)
+    first = server.send(10, 5)
+    server.step()
+    second = server.send(10, 4)
+    server.send(10, 3)
+    server.send(10, 3)
+    server.step()
+    assert [server.slot_of(number) for number in (first, second)] == [1, 0]
+    while not server.ended:
+        server.step()
+    assert server.ended == [first, second]
+    server.step()
+    assert {number: server.slot_of(number) for number in (3, 4)} == {4: 0, 3: 1}
+
+
 def test_prompts_share_n_batch_by_slot_number_and_decodes_come_first() -> None:
     server = split(n_batch=100, n_ubatch=50)
     server.send(90, 9)

@@ -33,6 +33,17 @@ PROMPTS = st.builds(
     st.sampled_from([None, None, "talk", "other"]),
 )
 
+# -- empty caches
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_of_an_empty_cache_everything_is_free(policy: str) -> None:
+    cache = POLICIES[policy](3 * LONGEST).cache
+    used, reserved, internal, external, free = cache.usage()
+    assert (used, reserved, internal, free) == (0, 0, 0, cache.capacity_tokens)
+    assert external == 0
+
+
 # -- names of blocks
 
 
