@@ -18,6 +18,7 @@ class Gpu:
     bandwidth_gbs: float  # 10^9 bytes a second
     fp16_tflops: float  # dense, with FP32 accumulation
     fp8_tflops: float | None = None
+    fp4_tflops: float | None = None
     int8_tops: float | None = None
     pcie_gbs: float = 25.0  # host to device, one way
     nvlink_gbs: float = 0.0
