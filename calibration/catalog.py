@@ -16,6 +16,7 @@ FOLDERS = {"gpu": "gpus", "host": "hosts", "model": "models"}
 # Its published table is the most complete one, so it stands in for models that have no figure of their own.
 GENERIC_GGUF = "llama-3.1-8b"
 UNQUANTISED_BITS = 16.0
+REPACKING = "llama.cpp"
 
 
 def gpu(name: str) -> Gpu:
@@ -54,7 +55,7 @@ def weight_bits(model: Model, weights: str, engine: str = "") -> float:
     """
     formats, key = _formats(), fold(weights)
     repacked = f"{key}moe"
-    if engine == "llama_cpp" and repacked in _folded(model.gguf_bits):
+    if fold(engine) == fold(REPACKING) and repacked in _folded(model.gguf_bits):
         return _gguf_bits(model, repacked)
     if key in _folded(model.gguf_bits):
         return _folded(model.gguf_bits)[key]

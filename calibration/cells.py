@@ -1,14 +1,15 @@
 """What reading the KV cells of a pass takes, in whole picoseconds, and how that grows while its rows decode.
 
-Cells of its own every row reads for itself. Of shared ones a tile is read once for all rows, which then compute: the
-span is what memory gives, rows times span what the multipliers do. Layers with a window read no further than it.
+Every row computes its attention to its cells. Those of its own it reads for itself; of shared ones a tile is read once
+for all rows: the span is what memory gives, rows times span what the multipliers do. Layers with a window read no
+further than it.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from calibration.profile import HostRates
-from calibration.terms import GIGA, TERA, Facts, Kernels
+from calibration.terms import GIGA, RAGGED, TERA, Facts, Kernels, cell_prices
 from sim.clock import ps
 from sim.cost import FOREVER
 from sim.engine import Deployment
@@ -61,19 +62,21 @@ def cells_of(deployment: Deployment, kernels: Kernels, facts: Facts, rates: Host
     memory, host, model, traits = deployment.memory, deployment.host, deployment.model, deployment.traits
     on_host = memory.host_kv_bytes / ((memory.kv_bytes + memory.host_kv_bytes) or 1)
     windowed = facts.window_cell_s / ((facts.cell_s + facts.window_cell_s) or 1)
-    here = (facts.cell_s + facts.window_cell_s) / kernels.kv_efficiency
+    longer = 1.0 if traits.even_contexts else RAGGED.get(traits.kernels, 1.0)
+    reading, computing = (longer * price for price in cell_prices(kernels, facts))
     there = model.kv_bytes_per_token(traits.kv_bytes_per_element) / (host.ram_gbs * GIGA * rates.ram_efficiency)
-    computing = facts.attention_cell_s / kernels.attention_flops_efficiency
     flops = 4 * model.heads * model.head_dim * model.layers
     computing_there = flops / (host.cpu_tflops * TERA * rates.cpu_efficiency)
-    reading_s = (1 - on_host) * here + on_host * there
+    reading_s = (1 - on_host) * reading + on_host * there
     computing_s = (1 - on_host) * computing + on_host * computing_there
     alone = _prices(reading_s, computing_s, windowed, shared=traits.unified_cells)
-    mixed = _prices(reading_s / kernels.mixed_kv_efficiency, computing_s, windowed, shared=traits.unified_cells)
-    return Cells(alone, mixed, computing_s, int(facts.window), traits.unified_cells)
+    slower = kernels.mixed_kv_efficiency
+    mixed = _prices(reading_s / slower, computing_s / slower, windowed, shared=traits.unified_cells)
+    prompt_s = (1 - on_host) * facts.attention_cell_s / kernels.attention_flops_efficiency + on_host * computing_there
+    return Cells(alone, mixed, prompt_s, int(facts.window), traits.unified_cells)
 
 
 def _prices(reading_s: float, computing_s: float, windowed: float, *, shared: bool) -> Prices:
-    """Full layers and those with a window, by their share; a row of shared cells computes, the span is read once."""
-    row_s, span_s = (computing_s, reading_s) if shared else (reading_s, 0.0)
+    """Full layers and those with a window, by their share; every row computes, shared cells are read once for all."""
+    row_s, span_s = (computing_s, reading_s) if shared else (computing_s + reading_s, 0.0)
     return Prices(ps(row_s * (1 - windowed)), ps(row_s * windowed), ps(span_s * (1 - windowed)), ps(span_s * windowed))

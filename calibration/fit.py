@@ -52,8 +52,9 @@ def fit_observations(
     problem = Problem(observations)
     solution = problem.solved(close_enough)
     errors = problem.errors(solution)
-    stairs = staircases(observations, errors)
-    errors = errors + corrections(observations, stairs)
+    shares = problem.stair_shares(solution)
+    stairs = staircases(observations, errors, shares)
+    errors = errors + corrections(observations, stairs, shares)
     profile = Profile(
         name=name,
         trust="measured",
@@ -125,4 +126,4 @@ def predicted_errors(profile: Profile, observations: Sequence[Observation]) -> A
     parts = {(name, path): value for name, values in profile.coefficients.items() for path, value in values.items()}
     stairs: Mapping[str, Mapping[float, float]] = {scope: dict(curve) for scope, curve in profile.staircases.items()}
     solution = Solution({key: log(value) for key, value in parts.items()}, {})
-    return problem.errors(solution) + corrections(observations, stairs)
+    return problem.errors(solution) + corrections(observations, stairs, problem.stair_shares(solution))

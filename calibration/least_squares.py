@@ -14,7 +14,19 @@ from scipy.linalg import solve
 from scipy.sparse import csr_array, diags
 
 from calibration.observations import Observation
-from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, LINKS, MIXED, paths
+from calibration.scopes import (
+    ATTENTION,
+    COEFFICIENTS,
+    DENSE,
+    EFFICIENCIES,
+    EXPERTS,
+    HOST,
+    LATENCIES,
+    LATENT,
+    LINKS,
+    MIXED,
+    paths,
+)
 from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
 
 Array = Any
@@ -26,6 +38,7 @@ PRIORS = {
     "prompt_flops_efficiency": (0.55, 0.3),
     "kv_efficiency": (0.75, 0.3),
     "attention_flops_efficiency": (0.35, 0.4),
+    "decode_attention_efficiency": (0.15, 0.8),
     # kernel profiles of an RTX 4090 and an RTX PRO 6000 (LLMServingSim at 5daddb2): 0.53 and 0.72
     "mixed_kv_efficiency": (0.62, 0.2),
     "launch_us": (300.0, 0.8),
@@ -43,11 +56,13 @@ NARROWER = {
     **dict.fromkeys(ATTENTION, (0.15, 0.2, 0.1)),
     **dict.fromkeys(LATENCIES, (0.5, 0.5)),
     **dict.fromkeys(HOST, (0.5,)),
-    **dict.fromkeys(LINKS, (0.8,)),
+    **dict.fromkeys(LINKS, (0.8, 0.4)),
     **dict.fromkeys(MIXED, (0.2,)),
 }
 OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
 FIRST_VENDOR = "nvidia"
+# By how much a kind of model differs from the others; dense ones are what experts are compared with.
+KINDS = {LATENT: 1.0, EXPERTS: 0.5, DENSE: 1e-4}
 LABORATORY = 0.015
 OVER_RATE = 0.02  # an efficiency above 1 means that the data sheet is wrong, which it seldom is
 NOISE = 0.05  # a residual of so much counts in full; far larger ones count like their root
@@ -173,10 +188,20 @@ class Problem:
         apart = (parameters - self.expected) / self.spread
         return float(misfit.sum() + 0.5 * (over @ over + apart @ apart))
 
+    def stair_shares(self, solution: Solution) -> Array:
+        """Of each observation's time, the part that is passes of decodes, their cells and the host's work apart."""
+        coefficients = self.coefficients(self._parameters(solution))
+        kernels = Kernels(**{name: np.exp(values)[self.owner] for name, values in coefficients.items()})
+        seconds = (self.work.prompt == 0) * pass_s(kernels, self.facts, self.work) * self.times
+        whole = np.exp(self.times_of(coefficients))
+        return np.bincount(self.owner, seconds, len(self.observations)) / whole
+
     def errors(self, solution: Solution) -> Array:
         """Logarithm of predicted over measured, of a solution that may know other scopes than these."""
-        parameters = np.array([solution.parts.get(key, expected(*key)) for key in self.keys])
-        return self.times_of(self.coefficients(parameters)) - self.measured
+        return self.times_of(self.coefficients(self._parameters(solution))) - self.measured
+
+    def _parameters(self, solution: Solution) -> Array:
+        return np.array([solution.parts.get(key, expected(*key)) for key in self.keys])
 
 
 def expected(name: str, path: str) -> float:
@@ -188,8 +213,11 @@ def spread(name: str, path: str) -> float:
     """By how much that may be off."""
     if name == "laboratory":
         return LABORATORY
+    for kind, width in KINDS.items():
+        if kind in path.split("/"):
+            return width
     depth = path.count("/")
-    if depth == VENDOR_DEPTH and name not in HOST and not path.endswith(FIRST_VENDOR):
+    if depth == VENDOR_DEPTH and name not in LINKS and not path.endswith(FIRST_VENDOR):
         return OTHER_VENDOR
     return PRIORS[name][1] if depth == 0 else NARROWER[name][depth - 1]
 

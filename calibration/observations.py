@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from calibration import catalog, sampling
+from calibration import catalog, sampling, sources
+from calibration.eras import SYNC, V0
 from calibration.impossible import Impossible
 from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
@@ -52,8 +53,14 @@ def observation(point: Point) -> Observation:
         raise Unusable(f"{point.engine} is not modelled")
     gpu, model = catalog.gpu(point.gpu), catalog.model(point.model)
     bits = catalog.weight_bits(model, point.weights, point.engine)
-    traits = Traits(kernels, point.weights, bits, tensor_parallel=point.gpu_count if kernels == "vllm" else 1)
-    family = family_of(traits, gpu, point.engine_version)
+    traits = Traits(
+        kernels,
+        point.weights,
+        bits,
+        tensor_parallel=point.gpu_count if kernels == "vllm" else 1,
+        products_only=sources.products_only(point.source_id),
+    )
+    family = family_of(traits, gpu, model, point.engine_version)
     if isinstance(found := verdict(point), Impossible):
         raise Unusable(found.why)
     weight_bytes = model.parameters * bits / 8
@@ -63,9 +70,9 @@ def observation(point: Point) -> Observation:
     if reader is None:
         raise Unusable(f"load {point.load}: its batch is not known")
     measured, passes = reader(point, kernels, room(gpu, model, weight_bytes, point))
-    amounts = facts(model, gpu, traits, weight_bytes)
+    amounts = facts(model, gpu, traits)
     sampled = sum(times * work.outputs for times, work in passes) * sampling.row_s(SAMPLERS[point.engine], model.vocab)
-    hosted = family.era in ("v0", "sync")
+    hosted = family.era in (V0, SYNC)
     return Observation(point, shape(model), family, amounts, passes, hosted, measured - sampled)
 
 

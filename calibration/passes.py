@@ -7,7 +7,7 @@ import numpy as np
 
 from calibration import catalog
 from calibration.points import Point
-from calibration.terms import Work
+from calibration.terms import RAGGED, Work
 
 PROMPT_BUDGET = {"vllm": 8192, "llama.cpp": 512}  # prompt tokens of one pass, by default
 UBATCH_NAMES = ("n-ubatch", "ubatch", "ubatch-size", "ub")
@@ -59,7 +59,7 @@ def decode_step(point: Point, _kernels: str, _room: float) -> tuple[float, Passe
     context = (point.depth_tokens or 0) + (point.prompt_tokens or 0)
     rows = point.load_value
     seconds = point.tpot_ms_mean / 1e3 if point.tpot_ms_mean else rows / need(point.output_tps, "output_tps")
-    return seconds, ((1.0, decode(rows, max(1.0, context))),)
+    return seconds, ((1.0, decode(rows, context + 1)),)
 
 
 def prefill(point: Point, kernels: str, _room: float) -> tuple[float, Passes]:
@@ -111,7 +111,7 @@ def offline(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
 
 
 def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
-    """Time per output token of streams kept in flight; each step carries its share of the others' prompts."""
+    """Time per output token of streams kept in flight; some of the steps carry the others' prompts too."""
     if kernels != "vllm":
         raise Unusable("the slots of the server decide its batch")
     if point.gpu_count > 1 and catalog.model(point.model).experts:
@@ -121,12 +121,23 @@ def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     if streams * (prompt + output) > room or streams > (point.slots or USUAL_SLOTS):
         raise Unusable("more streams than run at once")
     seconds = need(point.tpot_ms_mean or point.itl_ms_mean, "tpot_ms_mean") / 1e3
-    share = (streams - 1) / output
-    beside = prompts(point, kernels, 1.0, prompt)
-    step = decode(streams, prompt + output / 2)
-    mixed = min(1.0, share * beside[0][0])  # of the steps
-    steps = ((1.0, step._replace(mixed_cells=mixed * step.cells)),)
-    return seconds, (*steps, *((share * times, work) for times, work in beside))
+    began = (streams - 1) / output  # prompts of others in a step
+    times, beside = prompts(point, kernels, 1.0, prompt)[0]
+    mixed = min(1.0, began * times)  # of the steps
+    step = decode(streams, RAGGED[kernels] * (prompt + output / 2))
+    if not mixed:
+        return seconds, ((1.0, step),)
+    prompted = Work(streams, 0.0, streams, step.cells, 0.0, step.cells)
+    return seconds, ((1.0 - mixed, step), (mixed, with_prompts(prompted, beside, began * times / mixed)))
+
+
+def with_prompts(step: Work, beside: Work, count: float) -> Work:
+    """A step that carries so many passes' worth of prompts too."""
+    return step._replace(
+        prompt=count * beside.prompt,
+        outputs=step.outputs + count * beside.outputs,
+        prefill_cells=count * beside.prefill_cells,
+    )
 
 
 READERS: dict[str, Callable[[Point, str, float], tuple[float, Passes]]] = {

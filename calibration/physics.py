@@ -25,7 +25,7 @@ def step_cost(deployment: Deployment, profile: Profile) -> StepCost:
 
 def family(deployment: Deployment) -> scopes.Family:
     """Whose kernels a deployment runs, on what, in which sort of format."""
-    return scopes.family_of(deployment.traits, slowest(deployment.gpus), deployment.version)
+    return scopes.family_of(deployment.traits, slowest(deployment.gpus), deployment.model, deployment.version)
 
 
 class Physics:
@@ -42,7 +42,8 @@ class Physics:
         self.trust = profile.trust_in(whose, scopes.shape(deployment.model))
         self._curve: Steps = profile.staircase(whose, scopes.shape(deployment.model))
         gpu, memory = slowest(deployment.gpus), deployment.memory
-        amounts = facts(deployment.model, gpu, deployment.traits, memory.weight_bytes)
+        on_gpus = memory.weight_bytes / ((memory.weight_bytes + memory.host_weight_bytes) or 1)
+        amounts = facts(deployment.model, gpu, deployment.traits, on_gpus)
         self._set_pass(kernels, amounts)
         self._pcie_bytes_s = gpu.pcie_gbs * GIGA
         self._spill = spill_of(deployment, profile.host, self._pcie_bytes_s)
@@ -72,7 +73,8 @@ class Physics:
         latency_us = kernels.launch_us + kernels.layer_us * facts.layers + kernels.all_reduce_us * facts.reduces
         self._latency_s: float = latency_us * MICRO
         self._row_s: float = kernels.row_us * MICRO
-        self._exchange_row_s: float = facts.exchange_row_s / kernels.link_efficiency
+        between = facts.between_row_s / kernels.weights_efficiency
+        self._moved_row_s: float = facts.exchange_row_s / kernels.link_efficiency + between
 
     # -- one pass
 
@@ -87,7 +89,7 @@ class Physics:
         arithmetic = body * (1 - spilled) + self._head_row_s * outputs
         power = self._power
         together = float((reading**power + arithmetic**power) ** (1 / power))
-        seconds = together + self._latency_s + self._row_s * outputs + self._exchange_row_s * rows
+        seconds = together + self._latency_s + self._row_s * outputs + self._moved_row_s * rows
         return seconds + self._spill.pass_s(rows, body * spilled) if spilled else seconds
 
     # -- one step

@@ -10,7 +10,8 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, paths, widening
+from calibration.eras import ANY, APART
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, paths, stairs
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
@@ -57,6 +58,8 @@ class Profile:
         """The product along the path, which has to be known as far as the kernels themselves."""
         known = self.coefficients[name]
         parts = [known[path] for path in paths(name, family) if path in known]
+        if not parts and family.era in APART:
+            return self._coefficient(name, family._replace(era=ANY))
         if not parts and name in UNTOLD:
             return UNTOLD[name]
         if not parts:
@@ -68,8 +71,7 @@ class Profile:
 
     def staircase(self, family: Family, model: str) -> Steps:
         """What steps of so many rows take, over the formula's time: the product of the curves along the path."""
-        scopes = widening(family.kernels, family.memory_class, family.vendor, family.weights, family.gpu, model)
-        curves = [self.staircases[scope] for scope in scopes if scope in self.staircases]
+        curves = [self.staircases[scope] for scope in stairs(family, model) if scope in self.staircases]
         nodes = sorted({rows for curve in curves for rows, _ in curve})
         return tuple((rows, math.prod(at(curve, rows) for curve in curves)) for rows in nodes)
 

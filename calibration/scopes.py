@@ -4,23 +4,27 @@ A path is written as `vllm/hbm/nvidia/16bit/a100-40g-sxm`. The value of a coeffi
 far as the profile knows it, so that a card never measured gets what its class of cards has shown.
 """
 
+from functools import cache
 from typing import NamedTuple
 
+from calibration.eras import BARE, V0, era, widens_weights
 from sim.engine import Traits
 from sim.hardware import Gpu, Model
 
 EFFICIENCIES = ("weights_efficiency", "decode_flops_efficiency", "prompt_flops_efficiency")
-ATTENTION = ("kv_efficiency", "attention_flops_efficiency")
+ATTENTION = ("kv_efficiency", "attention_flops_efficiency", "decode_attention_efficiency")
 LATENCIES = ("launch_us", "layer_us", "row_us")
 HOST = ("host_step_us", "host_row_us")
-LINKS = ("all_reduce_us", "link_efficiency")  # cards of a memory class are joined alike
+LINKS = ("all_reduce_us", "link_efficiency")
 MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
+LATENT, EXPERTS, DENSE = "latent", "experts", "dense"
+STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
 COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
 
 
 class Family(NamedTuple):
-    """Whose kernels, on which card's memory, in which sort of weight format, and of which time the host's code is."""
+    """Whose kernels, on which card's memory, in which sort of weight format, of which time, for which sort of model."""
 
     kernels: str
     memory_class: str
@@ -28,28 +32,70 @@ class Family(NamedTuple):
     weights: str
     gpu: str
     era: str
+    link: str  # how the cards are joined
+    latent: bool  # attention reads one latent in place of heads
+    experts: bool
 
 
-def family_of(traits: Traits, gpu: Gpu, version: str) -> Family:
-    """The family of kernels with these traits, on this card, in an engine of this version."""
+def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
+    """The family of kernels with these traits, on this card, for this model, in an engine of this version."""
     weights = weights_class(traits.weights, traits.weight_bits)
-    return Family(traits.kernels, gpu.memory_class, gpu.vendor, weights, gpu.id, era(traits.kernels, version))
+    if traits.weights.lower().startswith("nvfp4") and gpu.fp4_tflops:
+        weights = "fp4"
+    elif weights == "4bit" and traits.kernels == "vllm" and widens_weights(traits.weights, version):
+        weights = "4bit-widened"
+    return Family(
+        traits.kernels,
+        gpu.memory_class,
+        gpu.vendor,
+        weights,
+        gpu.id,
+        era(traits.kernels, version),
+        link(gpu, traits.tensor_parallel),
+        bool(model.latent_kv),
+        bool(model.experts),
+    )
 
 
+@cache
 def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     """The scopes that a coefficient is made of, the widest first."""
-    kernels, memory, vendor, weights, gpu, era = family
-    if coefficient in SHARED:
-        return (kernels,)
-    if coefficient in (*LINKS, *MIXED):
-        return widening(kernels, memory)
-    if coefficient in HOST:
-        return (kernels, f"{kernels}/{era}")
-    if coefficient in LATENCIES:
-        return widening(kernels if era != "bare" else f"{kernels}-bare", memory, vendor)
+    kernels, memory, vendor, weights, gpu = family[:5]
+    if coefficient in EFFICIENCIES:
+        kind = EXPERTS if family.experts else DENSE
+        return (*widening(kernels, memory, vendor, weights, gpu), f"{kernels}/{kind}/{weights}")
     if coefficient in ATTENTION:
-        return widening(kernels, memory, vendor, gpu)
-    return widening(kernels, memory, vendor, weights, gpu)
+        return widening(root(family, V0), memory, vendor, LATENT if family.latent else gpu)
+    if coefficient in LATENCIES:
+        return widening(root(family, BARE, V0), memory, vendor)
+    within = {
+        **dict.fromkeys(LINKS, (family.link, gpu)),
+        **dict.fromkeys(MIXED, (memory,)),
+        **dict.fromkeys(HOST, (family.era,)),
+    }
+    return widening(kernels, *within.get(coefficient, ()))
+
+
+def stairs(family: Family, shape: str) -> tuple[str, ...]:
+    """The scopes of what the formula misses by rows, from a vendor's kernels to one model on one card.
+
+    How experts are spread over rows is the formula's to say: what it misses of them is not for dense models.
+    """
+    kernels = root(family, V0)
+    found = widening(kernels, family.memory_class, family.vendor, family.weights, family.gpu, shape)
+    return found[-1:] if family.experts else found[STAIRS_FROM:]
+
+
+def root(family: Family, *eras: str) -> str:
+    """The kernels, or those of a time that has nothing to do with the others'."""
+    return f"{family.kernels}-{family.era}" if family.era in eras else family.kernels
+
+
+def link(gpu: Gpu, cards: int) -> str:
+    """Two cards on PCIe exchange directly; more of them go round."""
+    if cards == 1:
+        return "alone"
+    return "nvlink" if gpu.nvlink_gbs else "pair" if cards == 2 else "pcie"
 
 
 def widening(*parts: str) -> tuple[str, ...]:
@@ -70,24 +116,3 @@ def weights_class(weights: str, bits: float) -> str:
     if weights.lower().startswith("fp8"):
         return "fp8"
     return "8bit" if bits > 7 else "4bit"
-
-
-def era(kernels: str, version: str) -> str:
-    """Releases whose host work is alike. Kernels that were timed one by one, without a server, are `bare`."""
-    text = version.lower()
-    if kernels != "vllm":
-        return "any"
-    if "kernels" in text:
-        return "bare"
-    number = release(text)
-    if "2024" in text or (number is not None and number < (0, 8)):
-        return "v0"
-    return "async" if "2026" in text or (number is not None and number >= (0, 14)) else "sync"
-
-
-def release(version: str) -> tuple[int, int] | None:
-    """The first two numbers of a version, if it begins with any."""
-    parts = version.lstrip("~v").replace("-", " ").replace("+", " ").split(" ")[0].split(".")
-    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
-        return None
-    return int(parts[0]), int(parts[1])

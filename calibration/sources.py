@@ -15,8 +15,19 @@ from calibration.readers import points_csv
 from sim.errors import BadScenario, UnknownName
 
 INDEX = "sources.toml"
-OPTIONAL = ("repo", "url", "not_in_catalogue", "held_out", "engine_version", "engine_options", "lengths", "clock")
+OPTIONAL = (
+    "repo",
+    "url",
+    "not_in_catalogue",
+    "held_out",
+    "engine_version",
+    "engine_options",
+    "lengths",
+    "clock",
+    "timed",
+)
 ENGINE = "engine"  # the clock that a source may name
+PRODUCTS = "products"  # what its times may be of alone
 EQUAL = "equal"
 SHARES = re.compile(r"(\d*\.?\d+) to (\d*\.?\d+)")
 
@@ -40,6 +51,7 @@ class Source:
     engine_version: str = ""  # the release of its days, where rows state none
     engine_options: str = ""  # what held for all its rows, where they state none
     lengths: str = ""  # of single requests: "equal", or between which shares of the stated ones, as "0.8 to 1"
+    timed: str = ""  # "products": matrix products and attention alone, nothing between them
     clock: str = ""  # "engine": latencies count from the arrival in the engine, not from the client
     held_out: str = ""  # why the fit leaves it out, so that it serves as a check; empty: it is fitted
 
@@ -60,6 +72,12 @@ def sources() -> Mapping[str, Source]:
     except tomllib.TOMLDecodeError as error:
         raise BadScenario(f"{INDEX}: not valid TOML: {error}") from None
     return {name: _source(name, table) for name, table in tables.items()}
+
+
+def products_only(source_id: str) -> bool:
+    """Whether a source's times leave out what lies between the matrix products."""
+    source = sources().get(source_id)
+    return source is not None and source.timed == PRODUCTS
 
 
 @cache
@@ -117,6 +135,8 @@ def _source(name: str, table: Mapping[str, object]) -> Source:
         raise BadScenario(f"{INDEX}: [{name}]: field 'lengths' is neither '{EQUAL}' nor as '0.8 to 1'")
     if source.clock not in ("", ENGINE):
         raise BadScenario(f"{INDEX}: [{name}]: field 'clock' may only be '{ENGINE}'")
+    if source.timed not in ("", PRODUCTS):
+        raise BadScenario(f"{INDEX}: [{name}]: field 'timed' may only be '{PRODUCTS}'")
     return source
 
 

@@ -1,7 +1,8 @@
 """What the formula misses, by rows: kernels are chosen by the number of rows, so that real step times climb in stairs.
 
-The residuals of decode steps are spread over curves, one for every scope from the kernels down to one model on one
-card; each is held to the curve around it, so that a new model gets its card's and a new card its class's.
+The residuals of decode steps, and of batches that mostly are decode steps, are spread over curves, one for every scope
+from a vendor's kernels down to one model on one card; each is held to the curve around it, so that a new model gets its
+card's and a new card its class's. A curve is a factor on the pass; cells, prompts and the host's work have none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,47 +14,46 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import spsolve
 
 from calibration.observations import Observation
-from calibration.scopes import widening
+from calibration.scopes import stairs
 
 NODES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-STEPS = ("decode_step", "microbatch", "single")
-FROM_DEPTH = 3  # the vendor's kernels: wider scopes have nothing in common
-SPREAD = {3: 0.1, 4: 0.1, 5: 0.1, 6: 0.1}
+LOADS = ("decode_step", "microbatch", "single", "offline", "burst")
+SPREAD = 0.1  # by how much a curve differs from the one around it
 NOISE = 0.05
 LEAST = 1e-3  # smaller corrections are left out
+MOST = 0.5  # a larger miss is rather a mistake than a stair
+
+Curves = Mapping[str, Mapping[float, float]]
 
 
-def staircases(observations: Sequence[Observation], errors: Sequence[float]) -> dict[str, dict[float, float]]:
-    """Curves of measured over predicted time, by scope and rows; `errors` are logarithms of predicted over measured."""
-    chosen = [(one, -error) for one, error in zip(observations, errors, strict=True) if is_step(one)]
+def staircases(
+    observations: Sequence[Observation], errors: Sequence[float], shares: Sequence[float]
+) -> dict[str, dict[float, float]]:
+    """Curves of measured over predicted time, by scope and rows.
+
+    `errors` are logarithms of predicted over measured; `shares` say how much of each time a curve moves.
+    """
+    chosen = [index for index, one in enumerate(observations) if rows_of(one)]
     columns: dict[tuple[str, float], int] = {}
-    rows = [{columns.setdefault(key, len(columns)): share for key, share in parts(one)} for one, _ in chosen]
+    rows = [{columns.setdefault(key, len(columns)): share for key, share in parts(observations[i])} for i in chosen]
     if not rows:
         return {}
-    places = [(row, column) for row, shares in enumerate(rows) for column in shares]
-    values = [share for shares in rows for share in shares.values()]
+    places = [(row, column) for row, found in enumerate(rows) for column in found]
+    values = [shares[index] * share for index, found in zip(chosen, rows, strict=True) for share in found.values()]
     matrix = csr_array((values, tuple(np.array(places).T)), (len(rows), len(columns)))
-    found = ridge(matrix, np.array([missed for _, missed in chosen]), np.array([spread(scope) for scope, _ in columns]))
+    found = ridge(matrix, np.clip([-errors[index] for index in chosen], -MOST, MOST))
     return curves(dict(zip(columns, found.tolist(), strict=True)))
 
 
-def is_step(one: Observation) -> bool:
-    """Whether the time is that of decode rows, which have stairs."""
-    return one.point.load in STEPS and bool(one.passes[0][1].decodes)
+def rows_of(one: Observation) -> float:
+    """How many rows the steps have that a time is made of; 0 where it is not steps'."""
+    return max((work.decodes for _, work in one.passes), default=0.0) if one.point.load in LOADS else 0.0
 
 
 def parts(one: Observation) -> list[tuple[tuple[str, float], float]]:
     """The nodes that a step lies between on each of its curves, and its share of them."""
-    count = max(1.0, one.passes[0][1].decodes)
-    return [((scope, node), share) for scope in scopes(one) for node, share in between(count)]
-
-
-def scopes(one: Observation) -> tuple[str, ...]:
-    family = one.family
-    path = (family.kernels, family.memory_class, family.vendor, family.weights, family.gpu, one.model)
-    found = widening(*path)[FROM_DEPTH - 1 :]
-    # how experts are spread over rows is the formula's to say: what it misses of them is not for dense models
-    return found[-1:] if one.facts.expert_share else found
+    nodes = between(max(1.0, rows_of(one)))
+    return [((scope, node), share) for scope in stairs(one.family, one.model) for node, share in nodes]
 
 
 def between(count: float) -> list[tuple[float, float]]:
@@ -66,13 +66,9 @@ def between(count: float) -> list[tuple[float, float]]:
     return [(lower, 1 - share), (upper, share)] if share else [(lower, 1.0)]
 
 
-def spread(scope: str) -> float:
-    return SPREAD[scope.count("/") + 1]
-
-
-def ridge(matrix: Any, missed: Any, spreads: Any) -> Any:
+def ridge(matrix: Any, missed: Any) -> Any:
     """The corrections that explain what was missed, each held to none."""
-    normal = matrix.T @ matrix / NOISE**2 + diags_array(spreads**-2.0)
+    normal = matrix.T @ matrix / NOISE**2 + diags_array(np.full(matrix.shape[1], SPREAD**-2.0))
     return spsolve(normal.tocsc(), matrix.T @ missed / NOISE**2)
 
 
@@ -84,13 +80,15 @@ def curves(found: Mapping[tuple[str, float], float]) -> dict[str, dict[float, fl
     return {scope: curve for scope, curve in result.items() if max(abs(log(f)) for f in curve.values()) > LEAST}
 
 
-def corrections(observations: Sequence[Observation], stairs: Mapping[str, Mapping[float, float]]) -> Any:
+def corrections(observations: Sequence[Observation], known: Curves, shares: Sequence[float]) -> Any:
     """The logarithm that the curves add to each observation's time."""
     return np.array(
-        [
-            sum(share * log(stairs.get(scope, {}).get(node, 1.0)) for (scope, node), share in parts(one))
-            if is_step(one)
-            else 0.0
-            for one in observations
-        ]
+        [np.log1p(share * np.expm1(on_curves(one, known))) for one, share in zip(observations, shares, strict=True)]
     )
+
+
+def on_curves(one: Observation, known: Curves) -> float:
+    """The logarithm of the factor on an observation's steps."""
+    if not rows_of(one):
+        return 0.0
+    return sum(share * log(known.get(scope, {}).get(node, 1.0)) for (scope, node), share in parts(one))

@@ -13,8 +13,15 @@ from sim.engine import Traits
 from sim.hardware import Gpu, Model
 
 GIGA, TERA, MICRO = 1e9, 1e12, 1e-6
-ACTIVATION_BYTES = 2  # between GPUs
+ACTIVATION_BYTES = 2
 ALL_REDUCES_PER_LAYER = 2
+NORMS_AND_ROTATION = (
+    10  # elements that they move for each of a hidden state: two norms with residuals, queries and keys
+)
+GATED = 3  # and the activation of each of the feed-forward layer: gate and product read, one written
+# How much longer attention takes where some rows are four times as long as the others, mean of 16 to 128 rows of 512 to
+# 4,096 tokens: 1.12 on an RTX 4090, 1.06 on an RTX PRO 6000 (LLMServingSim at da26736 and 3012eb1, vLLM 0.19)
+RAGGED = {"vllm": 1.08}
 
 Number = Any  # a float, or an array with one entry a pass
 
@@ -28,6 +35,7 @@ class Kernels(NamedTuple):
     decode_flops_efficiency: Number  # of the dense rate, in the matrix products of decode rows
     prompt_flops_efficiency: Number  # the same for prompt rows, which come by the hundred
     attention_flops_efficiency: Number  # of the dense rate, in the attention of prompts
+    decode_attention_efficiency: Number  # and in that of decode rows, whose every head goes over the cells
     launch_us: Number  # of every pass, whatever is in it
     layer_us: Number  # of every layer in every pass
     row_us: Number  # of every sequence that gets a token
@@ -46,10 +54,12 @@ class Facts(NamedTuple):
     expert_share: Number  # of them that one row uses
     body_row_s: Number  # multiplying one row through all layers
     head_row_s: Number  # and through the language-model head
+    between_row_s: Number  # reading and writing one row between the products: norms, rotation, activation
     cell_s: Number  # reading one KV cell in the layers that see the whole context
     window_cell_s: Number  # and in the layers that see a window only
     window: Number  # its tokens
     attention_cell_s: Number  # computing the attention of one prompt row to one cell
+    decode_attention_cell_s: Number  # and of one decode row
     layers: Number
     reduces: Number  # all-reduces of a pass
     exchange_row_s: Number  # bytes of one row that they carry, over the link
@@ -66,8 +76,8 @@ class Work(NamedTuple):
     mixed_cells: Number = 0  # those of the decode rows' cells that are read in passes with prompts
 
 
-def facts(model: Model, gpu: Gpu, traits: Traits, weight_bytes: float) -> Facts:
-    """The facts of a model in a format on so many cards of a kind."""
+def facts(model: Model, gpu: Gpu, traits: Traits, on_gpus: float = 1.0) -> Facts:
+    """The facts of a model in a format on so many cards of a kind, which hold that share of its weights."""
     tp = traits.tensor_parallel
     bandwidth, rate = gpu.bandwidth_gbs * GIGA * tp, dense_tflops(gpu, traits) * TERA * tp
     head = model.vocab * model.hidden
@@ -75,7 +85,12 @@ def facts(model: Model, gpu: Gpu, traits: Traits, weight_bytes: float) -> Facts:
     looked_up = 0 if model.tied_embeddings else head
     expert_share = model.expert_parameters / model.parameters
     body = 2 * (model.active_parameters - looked_up - head)
+    weight_bytes = model.parameters * traits.weight_bits / 8 * on_gpus
     read_bytes = weight_bytes * (1 - looked_up / model.parameters)
+    # decodes attend in the latent's own space, and so do llama.cpp's prompts; vLLM's in that of the heads
+    width = model.latent_kv or model.head_dim
+    prompt_width = width if traits.kernels == "llama.cpp" else model.head_dim
+    to_cell = 4 * model.heads * model.layers / (gpu.fp16_tflops * TERA * tp)
     cell = model.kv_bytes_per_token(traits.kv_bytes_per_element) * max(1.0, tp / max(1, model.kv_heads))
     windowed = model.window_layers / model.layers
     link = (gpu.nvlink_gbs or gpu.pcie_gbs) * GIGA
@@ -87,14 +102,22 @@ def facts(model: Model, gpu: Gpu, traits: Traits, weight_bytes: float) -> Facts:
         expert_share=model.experts_per_token / model.experts if model.experts else 0.0,
         body_row_s=body / rate,
         head_row_s=2 * head / rate,
+        between_row_s=0.0 if traits.products_only else between_bytes(model, tp) / (gpu.bandwidth_gbs * GIGA),
         cell_s=cell * (1 - windowed) / bandwidth,
         window_cell_s=cell * windowed / bandwidth,
         window=model.window or 1,
-        attention_cell_s=4 * model.heads * model.head_dim * model.layers / (gpu.fp16_tflops * TERA * tp),
+        attention_cell_s=to_cell * prompt_width,
+        decode_attention_cell_s=to_cell * width,
         layers=model.layers,
         reduces=reduces,
         exchange_row_s=reduces * sent / link,
     )
+
+
+def between_bytes(model: Model, tp: int) -> float:
+    """Bytes that one row moves on a card between the matrix products; the feed-forward layer is split."""
+    wide = (model.intermediate or 4 * model.hidden) * max(1, model.experts_per_token)
+    return model.layers * (NORMS_AND_ROTATION * model.hidden + GATED * wide / tp) * ACTIVATION_BYTES
 
 
 def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
@@ -110,31 +133,43 @@ def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
     latency = kernels.launch_us + kernels.layer_us * facts.layers + kernels.row_us * work.outputs
     latency = latency + kernels.all_reduce_us * facts.reduces
     attention = work.prefill_cells * facts.attention_cell_s / kernels.attention_flops_efficiency
-    return together + attention + latency * MICRO + facts.exchange_row_s * rows / kernels.link_efficiency
+    moved = facts.exchange_row_s / kernels.link_efficiency + facts.between_row_s / kernels.weights_efficiency
+    return together + attention + latency * MICRO + moved * rows
 
 
 def cells_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
-    """Seconds that reading the KV cells of the decode rows takes; a kernel for prompts too is slower at it."""
-    alone = reading_s(facts, work.decodes, work.cells - work.mixed_cells)
-    mixed = reading_s(facts, work.decodes, work.mixed_cells)
-    return (alone + mixed / kernels.mixed_kv_efficiency) / kernels.kv_efficiency
+    """Seconds that the attention of the decode rows takes; a kernel for prompts too is slower at it."""
+    reading, computing = cell_prices(kernels, facts)
+    alone = cells_read(facts, work.decodes, work.cells - work.mixed_cells)
+    mixed = cells_read(facts, work.decodes, work.mixed_cells)
+    return (reading + computing) * (alone + mixed / kernels.mixed_kv_efficiency)
 
 
-def reading_s(facts: Facts, rows: Number, cells: Number) -> Number:
-    """Seconds for cells at the data sheet's bandwidth, those of a window's layers no further than it."""
-    return facts.cell_s * cells + facts.window_cell_s * np.minimum(cells, rows * facts.window)
+def cell_prices(kernels: Kernels, facts: Facts) -> tuple[Number, Number]:
+    """Seconds for one cell in all layers: reading it, and computing a row's attention to it."""
+    reading = (facts.cell_s + facts.window_cell_s) / kernels.kv_efficiency
+    return reading, facts.decode_attention_cell_s / kernels.decode_attention_efficiency
+
+
+def cells_read(facts: Facts, rows: Number, cells: Number) -> Number:
+    """Cells that are read in all layers, where those with a window see no further than it."""
+    windowed = facts.window_cell_s / (facts.cell_s + facts.window_cell_s)
+    return (1 - windowed) * cells + windowed * np.minimum(cells, rows * facts.window)
 
 
 def dense_tflops(gpu: Gpu, traits: Traits) -> float:
     """The dense rate that kernels can use for weights of this format.
 
-    FP8 has its own where the card has one. llama.cpp multiplies in INT8 or accumulates in FP16, which GeForce cards
-    do at twice their FP32-accumulating rate. Other formats are widened to 16 bits.
+    FP8 and NVFP4 have their own where the card has one. llama.cpp multiplies in INT8 or accumulates in FP16, which
+    GeForce cards do at twice their FP32-accumulating rate. Other formats are widened to 16 bits.
     """
     if traits.kernels == "llama.cpp" and gpu.int8_tops:
         return gpu.int8_tops / 2
-    if traits.weights.lower().startswith("fp8") and gpu.fp8_tflops:
+    weights = traits.weights.lower()
+    if weights.startswith("fp8") and gpu.fp8_tflops:
         return gpu.fp8_tflops
+    if weights.startswith("nvfp4") and gpu.fp4_tflops:
+        return gpu.fp4_tflops
     return gpu.fp16_tflops
 
 

@@ -37,6 +37,8 @@ class Traits:
     kv_bytes_per_element: float = 2.0
     overlaps_host: bool = False  # the next step is decided while this one runs
     unified_cells: bool = False  # every row scans the whole pool's span
+    even_contexts: bool = False  # all rows of a step are equally long, as in a bench
+    products_only: bool = False  # matrix products and attention were timed one by one, nothing between them
     tensor_parallel: int = 1
     sampler: str = ""  # on the CPU: plain, penalised (for repetition) or own; empty: on the GPU
 

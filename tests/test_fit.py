@@ -20,7 +20,23 @@ from calibration.sources import fitted_points
 from calibration.staircase import corrections, staircases
 from calibration.terms import Kernels, cells_s, pass_s
 
-TRUE = Kernels(0.7, 0.8, 0.6, 0.5, 0.6, 0.4, 200.0, 30.0, 12.0, 900.0, 30.0, 15.0, 0.5, 1.8)
+TRUE = Kernels(
+    weights_efficiency=0.7,
+    kv_efficiency=0.8,
+    mixed_kv_efficiency=0.6,
+    decode_flops_efficiency=0.5,
+    prompt_flops_efficiency=0.6,
+    attention_flops_efficiency=0.4,
+    decode_attention_efficiency=0.2,
+    launch_us=200.0,
+    layer_us=30.0,
+    row_us=12.0,
+    all_reduce_us=15.0,
+    link_efficiency=0.5,
+    overlap=1.8,
+    host_step_us=900.0,
+    host_row_us=30.0,
+)
 CARDS = ("a100-40g-sxm", "a100-80g-sxm", "h100-80g-sxm")
 MODELS = ("llama-3.1-8b", "llama-2-13b", "llama-2-7b")
 
@@ -134,10 +150,11 @@ def test_a_curve_stays_between_its_nodes(nodes: list[tuple[float, float]], rows:
 def test_what_curves_add_to_the_fit_is_what_the_profile_predicts(plain: Fit) -> None:
     observations = bench()
     problem = Problem(observations)
-    errors = problem.errors(problem.solved())
-    stairs = staircases(observations, errors)
+    solution = problem.solved()
+    errors, shares = problem.errors(solution), problem.stair_shares(solution)
+    stairs = staircases(observations, errors, shares)
     assert predicted_errors(plain.profile, observations) == pytest.approx(
-        errors + corrections(observations, stairs), abs=0.01
+        errors + corrections(observations, stairs, shares), abs=0.01
     )
 
 

@@ -15,6 +15,7 @@ from calibration.profile import load, parse
 from policies.caches.paged import PagedCache
 from policies.schedulers.vllm_v1 import VllmV1
 from sim.batch import Batch, Pass, prefill_cells
+from sim.cli.measured.server import with_even_contexts
 from sim.clock import PS_PER_MS
 from sim.cost import StepCost
 from sim.engine import Deployment, MemoryPlan, Traits
@@ -233,17 +234,29 @@ def test_layers_with_a_window_read_no_further_than_it(count: int, context: int, 
 def test_a_pass_costs_what_the_formula_says(
     place: tuple[str, str], count: int, tokens: int, model: str, alone: bool
 ) -> None:
-    priced, put = cost(*place, model=model), deployment(*place, model=model)
+    put = with_even_contexts(deployment(*place, model=model))
+    priced = step_cost(put, DATASHEET)
     decoding = 0 if alone and tokens else count
     one = Pass(decoding, 500 * decoding, decoding, tokens, prefill_cells(tokens, 0), decoding + 1)
     kernels = DATASHEET.kernels(physics.family(put))
-    amounts = terms.facts(put.model, put.gpus[0], put.traits, put.memory.weight_bytes)
+    amounts = terms.facts(put.model, put.gpus[0], put.traits)
     mixed = 500 * decoding if tokens else 0
     work = terms.Work(decoding, tokens, decoding + 1, 500 * decoding, prefill_cells(tokens, 0), mixed)
     host_us = kernels.host_step_us + kernels.host_row_us * (decoding + 1)
     expected_s = terms.pass_s(kernels, amounts, work) + terms.cells_s(kernels, amounts, work)
     expected_s += host_us / put.host.single_thread * terms.MICRO
     assert priced.stride(Batch(decoding, (one,))).first_ps / 1e12 == pytest.approx(expected_s, rel=1e-6)
+
+
+def test_uneven_contexts_make_vllms_attention_dearer_and_nothing_else() -> None:
+    put = deployment()
+    even = step_cost(with_even_contexts(put), DATASHEET)
+
+    def cells_ps(priced: StepCost) -> int:
+        return priced.stride(decodes(8, 800)).first_ps - priced.stride(decodes(8, 0)).first_ps
+
+    assert cells_ps(step_cost(put, DATASHEET)) == pytest.approx(terms.RAGGED["vllm"] * cells_ps(even), rel=1e-4)
+    assert even.stride(decodes(8, 0)).first_ps == step_cost(put, DATASHEET).stride(decodes(8, 0)).first_ps
 
 
 def test_a_profile_without_the_kernels_says_what_it_has() -> None:
@@ -258,7 +271,7 @@ def test_a_machine_without_a_gpu_is_sent_to_a_table() -> None:
 
 def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:
     assert DATASHEET.trust == "datasheet"
-    assert len(DATASHEET.sources) == 6 * 8 + 2 * 5 + 1 + 3
+    assert len(DATASHEET.sources) == 6 * 9 + 2 * 5 + 1 + 3
     assert min(len(source) for source in DATASHEET.sources.values()) > 10
 
 

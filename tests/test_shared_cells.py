@@ -37,7 +37,7 @@ def step(priced: StepCost, rows: int, span: int, growth: int = 0) -> Stride:
 @pytest.mark.parametrize("model", ["llama-3.1-8b", "gemma-3-12b"])
 def test_alone_a_row_pays_nearly_the_same_for_shared_cells_as_for_its_own(model: str) -> None:
     shared, own = (step(cost(model, unified_cells=which), 1, SPAN).first_ps for which in (True, False))
-    assert own < shared < 1.1 * own
+    assert own <= shared < 1.1 * own
 
 
 @given(rows=st.integers(2, 64), span=st.integers(1, 100_000))

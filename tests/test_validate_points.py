@@ -18,6 +18,7 @@ from sim.cli.measured.case import Case, cases
 from sim.cli.measured.held_out import without_own_part
 from sim.cli.measured.load import Passes, Served
 from sim.cli.measured.outcome import of_result
+from sim.cli.measured.server import with_even_contexts
 from sim.cli.measured.version import RELEASED, modelled_version
 from sim.scenario import Scenario
 from sim.simulate import simulate
@@ -149,7 +150,7 @@ def test_what_the_simulator_measured_itself_is_predicted_exactly(engine: str, lo
 
 
 def test_an_offline_batch_is_measured_as_a_whole(tmp_path: Path) -> None:
-    deployment = compose.deploy(VLLM)
+    deployment = with_even_contexts(compose.deploy(VLLM))
     cost = physics.step_cost(deployment, profile.load("datasheet"))
     run = simulate(Scenario(deployment, cost, Burst(24, PROMPT, OUTPUT), compose.router("round_robin")))
     whole_ms = int(run.requests["end_ps"].max()) / 1e9
@@ -160,7 +161,7 @@ def test_an_offline_batch_is_measured_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_single_steps_are_priced_by_the_step_cost_itself(tmp_path: Path) -> None:
-    cost = physics.step_cost(compose.deploy(VLLM), profile.load("datasheet"))
+    cost = physics.step_cost(with_even_contexts(compose.deploy(VLLM)), profile.load("datasheet"))
     step = cost.stride(Batch(8, (Pass(8, 8 * 513, 0, outputs=8, padded=8),))).first_ps
     prompt = cost.stride(Batch(0, (Pass(0, 0, 0, 700, prefill_cells(700, 0), 1),))).first_ps
     decode = replace(SERVER, load="decode_step", load_value=8, prompt_tokens=None, output_tokens=None, depth_tokens=512)

@@ -1,13 +1,14 @@
 """Measurements made ready to be predicted: their servers put together, their loads read."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from calibration.points import Point
 from calibration.validate import Unmapped
 from sim.cli.measured.load import Asked, Served, Step, asked
-from sim.cli.measured.server import Server, bench, engine_of, server
+from sim.cli.measured.server import Server, bench, engine_of, server, with_even_contexts
 from sim.errors import SimctlError
+from workloads.open_loop import Burst
 
 SETUP = (
     *("engine", "engine_version", "engine_options", "gpu", "gpu_count", "model", "weights"),
@@ -66,7 +67,7 @@ def setup(point: Point) -> tuple[object, ...]:
 def _case(row: int, point: Point, servers: dict[object, Server | SimctlError]) -> Case:
     """The case of a point; those of one server share it."""
     load = asked(point)
-    key = (setup(point), load.shape, _bench_sequences(point, load))
+    key = (setup(point), load.shape, _bench_sequences(point, load), _is_even(load))
     if key not in servers:
         servers[key] = _server(point, load)
     known = servers[key]
@@ -79,10 +80,17 @@ def _server(point: Point, load: Asked) -> Server | SimctlError:
     sequences = _bench_sequences(point, load)
     try:
         if sequences is not None:
-            return bench(point, load.shape, sequences)
-        return server(point, load.shape, serves=isinstance(load.run, Served))
+            found = bench(point, load.shape, sequences)
+        else:
+            found = server(point, load.shape, serves=isinstance(load.run, Served))
     except SimctlError as error:
         return error
+    return replace(found, deployment=with_even_contexts(found.deployment)) if _is_even(load) else found
+
+
+def _is_even(load: Asked) -> bool:
+    """Whether equal requests start together, so that their contexts stay equal."""
+    return not isinstance(load.run, Served) or isinstance(load.run.workload, Burst)
 
 
 def _bench_sequences(point: Point, load: Asked) -> int | None:

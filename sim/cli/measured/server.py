@@ -6,8 +6,8 @@ from math import inf
 from typing import Any
 
 from calibration import catalog, sources
+from calibration.eras import APART, BARE, era
 from calibration.points import Point
-from calibration.scopes import era
 from policies.caches.slots import padded
 from sim import compose
 from sim.cli.measured.options import SLOTS, options_of
@@ -87,13 +87,20 @@ def without_host(deployment: Deployment) -> Deployment:
     return replace(deployment, host=replace(deployment.host, single_thread=inf))
 
 
+def with_even_contexts(deployment: Deployment) -> Deployment:
+    """The deployment as a bench sees it: every row is as long as the others."""
+    return replace(deployment, traits=replace(deployment.traits, even_contexts=True))
+
+
 def _deploy(point: Point, variant: Variant) -> Deployment:
     """The deployment. Of an era before those modelled, or of kernels without a server, it keeps the words for it."""
     deployment = compose.deploy(variant)
     words = era(deployment.traits.kernels, point.engine_version)
-    if words == "bare":
+    if words == BARE:
         deployment = without_host(deployment)
-    return replace(deployment, version=point.engine_version) if words in ("bare", "v0") else deployment
+    if sources.products_only(point.source_id):
+        deployment = replace(deployment, traits=replace(deployment.traits, products_only=True))
+    return replace(deployment, version=point.engine_version) if words in APART else deployment
 
 
 def _with(variant: Variant, options: Mapping[str, Any]) -> Variant:
