@@ -184,7 +184,7 @@ def test_what_the_slowest_first_tokens_are_owed_to_adds_up_to_their_wait() -> No
     point = measured(24)
     assert point.ttft is not None
     total_ms = 1000 * account(point, "ttft", StepShares()).total_s
-    assert point.ttft.p95 <= total_ms <= 1.2 * point.ttft.p99
+    assert point.ttft.p95 * (1 - 1e-9) <= total_ms <= 1.2 * point.ttft.p99
 
 
 def test_what_a_token_is_owed_to_adds_up_to_the_time_between_tokens() -> None:

@@ -71,18 +71,18 @@ def test_the_band_stands_beside_the_capacity(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("engine", "gpu", "profile", "expected"),
+    ("engine", "gpu", "model", "profile", "expected"),
     [
-        ("vllm", "a100-40g-sxm", None, "measured"),
-        ("vllm", "h200", None, "interpolated"),
-        ("ollama", "h200", None, "extrapolated"),
-        ("vllm", "h200", "datasheet", "datasheet"),
+        ("vllm", "a100-40g-sxm", "llama-3.1-8b", None, "measured"),
+        ("vllm", "h200", "qwen3-14b", None, "interpolated"),
+        ("ollama", "h200", "llama-3.1-8b", None, "extrapolated"),
+        ("vllm", "h200", "llama-3.1-8b", "datasheet", "datasheet"),
     ],
 )
 def test_step_times_are_trusted_as_their_profile_says(
-    engine: str, gpu: str, profile: str | None, expected: str
+    engine: str, gpu: str, model: str, profile: str | None, expected: str
 ) -> None:
-    variant = Variant("one", engine, gpu, "llama-3.1-8b", profile=profile)
+    variant = Variant("one", engine, gpu, model, profile=profile)
     deployment = compose.deploy(variant)
     assert compose.step_trust(variant, deployment) == compose.step_cost(variant, deployment).trust == expected
 
