@@ -15,7 +15,7 @@ def one_pass(decodes: int, prompt: int, outputs: int, span: int) -> Pass:
     return Pass(decodes, decodes * span, 0, prompt, prompt * span, outputs, decodes + prompt)
 
 
-usual_pass = lru_cache(maxsize=None)(one_pass)  # for the few there are of a row a slot
+usual_pass = lru_cache(maxsize=None)(one_pass)  # for the few there are of a row or a full ubatch a slot
 
 
 @lru_cache(maxsize=1 << 14)
@@ -25,18 +25,6 @@ def row_passes(rows: tuple[Rows, ...], spans: tuple[int, ...], filled: int = 0) 
     for (decodes, prompts), span in zip(rows, spans, strict=True):
         filled += prompts
         passes.append(one_pass(decodes, prompts, decodes, max(span, padded(filled)) if prompts else span))
-    return tuple(passes)
-
-
-@lru_cache(maxsize=1 << 14)
-def lone_passes(filled: int, tokens: int, ends: bool, n_ubatch: int) -> tuple[Pass, ...]:
-    """The passes of what is left of a prompt, behind `filled` cells; with the last one may come its first answer."""
-    passes: list[Pass] = []
-    while tokens > n_ubatch:
-        filled += n_ubatch
-        tokens -= n_ubatch
-        passes.append(one_pass(0, n_ubatch, 0, padded(filled)))
-    passes.append(one_pass(0, tokens, int(ends), padded(filled + tokens)))
     return tuple(passes)
 
 
@@ -81,9 +69,15 @@ class SeparateStreams:
     def _beside_one(self, generating: list[int], slot: int, piece: Piece) -> tuple[Pass, ...]:
         """The commonest step: one prompt, longer than the generating slots are many."""
         ranges, rows, beside = first_passes(tuple(generating), (slot,))
-        filled = piece.context
-        first = row_passes(rows, tuple(self._cache.spans(ranges, 1)), filled)
-        return first + lone_passes(filled + beside, piece.tokens - beside, piece.ends, self._n_ubatch)
+        passes = [*row_passes(rows, tuple(self._cache.spans(ranges, 1)), piece.context)]
+        filled, rest, n_ubatch = piece.context + beside, piece.tokens - beside, self._n_ubatch
+        while rest > n_ubatch:
+            filled += n_ubatch
+            rest -= n_ubatch
+            passes.append(usual_pass(0, n_ubatch, 0, padded(filled)))
+        span = padded(filled + rest)
+        passes.append(Pass(0, 0, 0, rest, rest * span, int(piece.ends), rest))
+        return tuple(passes)
 
 
 class SharedStream:
