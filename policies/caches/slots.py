@@ -211,19 +211,14 @@ class SlotCache:
 
     def usage(self) -> Usage:
         """Query: a busy lane is lost to others; what idle lanes keep is theirs to overwrite."""
-        used = reserved = internal = 0
-        for lane in self._lanes:
-            if lane.request is None:
-                continue
+        used = promised = 0
+        for lane in self._lane_of.values():
             tokens = lane.tokens + self._steps if lane.joined else lane.tokens
             longest = lane.longest
             used += tokens
-            if longest > tokens:
-                reserved += longest - tokens
-                internal += self.lane_tokens - longest
-            else:
-                internal += self.lane_tokens - tokens
-        return Usage(used, reserved, internal, 0, self.capacity_tokens - used - reserved - internal)
+            promised += longest if longest > tokens else tokens
+        busy = len(self._lane_of) * self.lane_tokens
+        return Usage(used, promised - used, busy - promised, 0, self.capacity_tokens - busy)
 
     def check(self) -> None:
         """Query: no lane is too long, and slots, requests and lockstep agree."""
