@@ -34,7 +34,7 @@ class PromptCache:
         """Take in what a slot holds; the tokens that have to be copied, none for what is here already."""
         entries = self._entries
         if content:
-            if any(_shared(entry, content, tokens) == tokens for entry in entries):
+            if self._holds(content, tokens):
                 return 0
             self._drop_contained(content, tokens)
         entries.append(Saved(content, tokens))
@@ -60,6 +60,9 @@ class PromptCache:
         if best is not None:
             self._remove(best)
         return best
+
+    def _holds(self, content: Content, tokens: int) -> bool:
+        return any(_shared(entry, content, tokens) == tokens for entry in self._entries)
 
     def _drop_contained(self, content: Content, tokens: int) -> None:
         for entry in [entry for entry in self._entries if _shared(entry, content, tokens) == entry.tokens]:
