@@ -196,6 +196,11 @@ def test_every_error_has_the_exit_code_of_its_kind() -> None:
     assert [kind.exit_code for kind in kinds] == [1, 2, 2, 2, 3, 4]
 
 
+def test_what_does_not_fit_says_so_and_by_how_much() -> None:
+    error = DoesNotFit("too large", 3)
+    assert (str(error), error.missing_bytes) == ("too large", 3)
+
+
 def test_an_unknown_name_offers_the_three_nearest_or_says_what_is_known() -> None:
     assert len(UnknownName("gpu", "A100", ["a100-1", "a100-2", "a100-3", "a100-4", "x"]).near) == 3
     assert "did you mean a100-1?" in str(UnknownName("gpu", "A100-1", ["a100-1", "zz"]))

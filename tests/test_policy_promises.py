@@ -44,6 +44,22 @@ def test_of_an_empty_cache_everything_is_free(policy: str) -> None:
     assert external == 0
 
 
+# -- batches one after the other
+
+
+def test_a_padded_batch_computes_no_rows_of_the_one_before() -> None:
+    core = Core(StaticBatch(max_batch_size=2, pad_finished=True), ReservedCache(3 * LONGEST, LONGEST))
+    for number in range(4):
+        core.submit(Request(number, 5, 3 + 4 * (number % 2)))
+    seen = []
+    while (batch := core.schedule()) is not None:
+        core.complete(batch)
+        seen.append((batch.passes, batch.wasted))
+    assert len(seen) % 2 == 0
+    assert seen[: len(seen) // 2] == seen[len(seen) // 2 :]
+    assert max(wasted for _, wasted in seen) == 1
+
+
 # -- names of blocks
 
 

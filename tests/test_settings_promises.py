@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from calibration import catalog
 from policies.engines import llama_cpp, ollama, vllm
+from policies.engines.gguf_cells import Cells, upstream, whole
 from policies.engines.gguf_memory import scratch_bytes
 from policies.engines.ollama_options import KV_BYTES, UPSTREAM_KV_BYTES
 from sim.engine import Deployment
@@ -118,7 +119,24 @@ def test_weights_are_what_the_engines_users_run_unless_said() -> None:
         assert (named.traits.weights, named.traits.weight_bits) == ("q8_0", 8.5)
 
 
+@pytest.mark.parametrize("gib", [4, 24])
+def test_a_cold_start_reads_every_byte_of_the_weights_wherever_they_go(gib: float) -> None:
+    cold = start(ollama, {"cold": True, "num_ctx": 4096, "num_parallel": 1}, gib)
+    read = cold.memory.weight_bytes + cold.memory.host_weight_bytes
+    assert (cold.memory.host_weight_bytes > 0) is (gib == 4)
+    assert cold.door.load_s == pytest.approx(read / min(CARD.pcie_gbs * 1e9, ollama.DISK_BYTES_S))
+    assert start(ollama, {}, gib).door.load_s == 0
+
+
 # -- bytes
+
+
+@pytest.mark.parametrize(("shared", "streams"), [(False, 3), (True, 1)])
+def test_layers_that_keep_a_state_take_as_much_for_every_slot_however_long_it_is(shared: bool, streams: int) -> None:
+    model = replace(MODEL, family="qwen35moe", window=100, window_layers=24)
+    for lane in (1024, 8192):
+        assert upstream(model, 3, lane, 512, shared=shared) == Cells(lane * streams, 300)
+    assert upstream(replace(model, family="llama"), 3, 1024, 512, shared=shared) == whole(1024 * streams)
 
 
 def test_a_cache_type_takes_its_bits_and_the_scales_of_every_32_values() -> None:

@@ -96,6 +96,13 @@ def test_who_sits_a_step_out_keeps_the_place() -> None:
     """Without preemptions the gaps between tokens are pauses."""
     result, waits, _ = watched(1000, 0)
     (record,) = result.replicas
-    gaps = {"end_ps": record.strides["start_ps"][50:60], "gap_ps": np.full(10, 10**9)}
-    paused = clocks(result.requests, replace(record, gaps=gaps), SEATS)
-    assert (paused.slots == waits.slots).all()
+    ends = record.strides["start_ps"][50:60]
+    gaps = {"end_ps": ends, "gap_ps": np.full(10, 10 * STEP.step_ps)}
+    start, end = steps_of(result)
+    put_out, paused = (
+        clocks(result.requests, replace(record, gaps=gaps, preemptions=count), SEATS).between("slots", start, end)
+        for count in (10, 0)
+    )
+    usual = waits.between("slots", start, end)
+    assert (paused == usual).all()
+    assert put_out.sum() < usual.sum()
