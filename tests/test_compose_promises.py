@@ -21,6 +21,7 @@ from sim.compose.machines import machine, usual_host
 from sim.errors import UnknownName, UsageError
 from sim.hardware import GIB
 from sim.naming import fold
+from sim.scenario import Patience
 from sim.slo import SLO_PRESETS, Slo
 from sim.variant import Demand, Variant, closed_budget, open_budget
 from workloads.open_loop import Burst, OpenLoop
@@ -295,6 +296,11 @@ def test_a_run_is_what_its_variant_and_its_demand_say() -> None:
     slow = compose.scenario(variant, deployment, traffic, 5, 11, 1.5).cost
     batch = Batch(1, (Pass(1, 100, 1, outputs=1, padded=1),), context=99)
     assert slow.stride(batch).first_ps == pytest.approx(1.5 * made.cost.stride(batch).first_ps, abs=1)
+
+
+def test_users_who_say_nothing_of_it_wait_for_ever_and_ask_once() -> None:
+    made = compose.scenario(VLLM, compose.deploy(VLLM), compose.traffic(Demand()), 1, 0)
+    assert made.patience == Patience(timeout_s=None, retries=0)
 
 
 def test_what_nobody_has_fitted_has_no_narrower_band_than_what_was_measured() -> None:

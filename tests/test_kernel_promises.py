@@ -1,6 +1,7 @@
 """What the kernel's parts promise each by itself, where a whole run would hide a broken promise."""
 
 import dataclasses
+import gc
 import math
 
 import pytest
@@ -186,6 +187,17 @@ def test_a_request_that_is_refused_has_ended() -> None:
     request = Request(0, LONGEST, 1)
     assert not core.submit(request)
     assert (request.end, core.scheduler.waiting_count) == (End.REJECTED, 0)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_run_leaves_garbage_collection_as_it_was(on: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if on else gc.disable)()
+        serve(Fcfs(), Burst(1, Fixed(1), Fixed(1)), StepTimes())
+        assert gc.isenabled() is on
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 # -- errors
