@@ -1,7 +1,7 @@
 """From points to a profile: coefficients by least squares, curves by rows from what is left, and what was seen."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import Any
@@ -11,7 +11,7 @@ from calibration.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import Profile, load
 from calibration.scopes import COEFFICIENTS, HOST, MIXED, paths
-from calibration.staircase import corrections, staircases
+from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
 
 LEAST_CORRECTION = 1e-3  # of a logarithm; smaller ones are not worth a line
@@ -48,13 +48,13 @@ def fit_observations(
     name: str = "measured",
     close_enough: float = CLOSE_ENOUGH,
 ) -> Fit:
-    """The same from observations."""
+    """The same from observations: first the formula, then what it misses by rows, then the formula beside that."""
     problem = Problem(observations)
-    solution = problem.solved(close_enough)
+    first = problem.solved(close_enough)
+    stairs = staircases(observations, problem.errors(first), problem.stair_shares(first))
+    problem.stairs = factors(observations, stairs)
+    solution = problem.solved(close_enough, first)
     errors = problem.errors(solution)
-    shares = problem.stair_shares(solution)
-    stairs = staircases(observations, errors, shares)
-    errors = errors + corrections(observations, stairs, shares)
     profile = Profile(
         name=name,
         trust="measured",
@@ -123,7 +123,6 @@ def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
 def predicted_errors(profile: Profile, observations: Sequence[Observation]) -> Any:
     """Logarithms of predicted over measured of observations that a profile may not know."""
     problem = Problem(observations)
+    problem.stairs = factors(observations, {scope: dict(curve) for scope, curve in profile.staircases.items()})
     parts = {(name, path): value for name, values in profile.coefficients.items() for path, value in values.items()}
-    stairs: Mapping[str, Mapping[float, float]] = {scope: dict(curve) for scope, curve in profile.staircases.items()}
-    solution = Solution({key: log(value) for key, value in parts.items()}, {})
-    return problem.errors(solution) + corrections(observations, stairs, problem.stair_shares(solution))
+    return problem.errors(Solution({key: log(value) for key, value in parts.items()}, {}))

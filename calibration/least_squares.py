@@ -92,6 +92,7 @@ class Problem:
         table = np.array(rows, dtype=float)
         self.owner = table[:, 0].astype(int)
         self.times = table[:, 1]
+        self.stairs = np.ones(len(table))  # factors on passes, where curves by rows are known
         self.work = Work(*table[:, 2:].T)
         self.facts = Facts(*np.array([one.facts for one in observations], dtype=float)[self.owner].T)
         self.hosted = np.array([one.hosted for one in observations])[self.owner]
@@ -131,7 +132,7 @@ class Problem:
     def times_of(self, coefficients: Mapping[str, Array]) -> Array:
         """Logarithms of the times that these coefficients give."""
         kernels = Kernels(**{name: np.exp(values)[self.owner] for name, values in coefficients.items()})
-        seconds = pass_s(kernels, self.facts, self.work) + cells_s(kernels, self.facts, self.work)
+        seconds = self.stairs * pass_s(kernels, self.facts, self.work) + cells_s(kernels, self.facts, self.work)
         seconds = seconds + self.hosted * (kernels.host_step_us + kernels.host_row_us * self.work.outputs) * MICRO
         return np.log(np.bincount(self.owner, seconds * self.times, len(self.observations)))
 
@@ -150,9 +151,9 @@ class Problem:
         matrix = csr_array((np.concatenate(values), places), shape)
         return here, matrix
 
-    def solved(self, close_enough: float = CLOSE_ENOUGH) -> Solution:
+    def solved(self, close_enough: float = CLOSE_ENOUGH, near: Solution | None = None) -> Solution:
         """The most plausible parameters: Gauss-Newton on the reweighted squares, each step halved until it helps."""
-        parameters = self.expected.copy()
+        parameters = self._parameters(near) if near else self.expected.copy()
         for _ in range(MOST_STEPS):
             off, matrix = self._off(parameters)
             weights = (self.weights / NOISE) ** 2 / np.sqrt(1 + (off / NOISE) ** 2)

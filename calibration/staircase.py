@@ -6,7 +6,7 @@ card's and a new card its class's. A curve is a factor on the pass; cells, promp
 """
 
 from collections.abc import Mapping, Sequence
-from math import log
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy.sparse.linalg import spsolve
 
 from calibration.observations import Observation
 from calibration.scopes import stairs
+from calibration.terms import Work
 
 NODES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 LOADS = ("decode_step", "microbatch", "single", "offline", "burst")
@@ -80,15 +81,15 @@ def curves(found: Mapping[tuple[str, float], float]) -> dict[str, dict[float, fl
     return {scope: curve for scope, curve in result.items() if max(abs(log(f)) for f in curve.values()) > LEAST}
 
 
-def corrections(observations: Sequence[Observation], known: Curves, shares: Sequence[float]) -> Any:
-    """The logarithm that the curves add to each observation's time."""
-    return np.array(
-        [np.log1p(share * np.expm1(on_curves(one, known))) for one, share in zip(observations, shares, strict=True)]
-    )
+def factors(observations: Sequence[Observation], known: Curves) -> Any:
+    """What the curves make of every pass of every observation: those of decodes alone are so much longer."""
+    return np.array([factor(one, work, known) for one in observations for _, work in one.passes])
 
 
-def on_curves(one: Observation, known: Curves) -> float:
-    """The logarithm of the factor on an observation's steps."""
-    if not rows_of(one):
-        return 0.0
-    return sum(share * log(known.get(scope, {}).get(node, 1.0)) for (scope, node), share in parts(one))
+def factor(one: Observation, work: Work, known: Curves) -> float:
+    """The same of one pass."""
+    if not work.decodes or work.prompt:
+        return 1.0
+    nodes = between(max(1.0, work.decodes))
+    curves = [known[scope] for scope in stairs(one.family, one.model) if scope in known]
+    return exp(sum(share * log(curve.get(node, 1.0)) for curve in curves for node, share in nodes))
