@@ -21,6 +21,7 @@ from policies.schedulers.static_batch import StaticBatch
 from sim.batch import Batch
 from sim.core import Core
 from sim.errors import UsageError
+from sim.prediction import predicted_output
 from sim.replica import View
 from sim.request import End, Request
 from sim.scheduler import Scheduler
@@ -42,6 +43,17 @@ def test_of_an_empty_cache_everything_is_free(policy: str) -> None:
     used, reserved, internal, external, free = cache.usage()
     assert (used, reserved, internal, free) == (0, 0, 0, cache.capacity_tokens)
     assert external == 0
+
+
+# -- guesses
+
+
+@given(st.integers(0, 500), st.integers(0, 99))
+def test_a_guess_is_wrong_by_a_factor_of_its_own_and_never_below_one_token(number: int, seed: int) -> None:
+    short, long = (predicted_output(Request(number, 5, output), 3.0, seed) for output in (1, 10**6))
+    assert short >= 1
+    assert abs(short - max(1.0, long / 10**6)) <= 0.501
+    assert predicted_output(Request(number, 5, 1), 0.0, seed) == 1
 
 
 # -- batches one after the other
