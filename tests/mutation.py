@@ -48,7 +48,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
     ("sim/cost.py", f"physics tablecost {KERNEL}", KERNEL_WORDS),
     ("sim/client.py", "client frontdoor", ""),
     ("sim/frontdoor.py", "frontdoor client", ""),
-    ("sim/variant.py", "study_promises tuning sweep", ""),
+    ("sim/variant.py", "study_promises compose_promises tuning sweep", ""),
     ("sim/sweep.py", "study_promises sweep capacity_truths resumed_sweeps", ""),
     ("sim/capacity.py", "sweep capacity_truths causes", ""),
     ("sim/judging.py", "study_promises sweep", ""),
