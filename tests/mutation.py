@@ -99,6 +99,7 @@ TESTS: tuple[tuple[str, str, str], ...] = (
         "orca or reserv or waste or apart",
     ),
     ("policies/caches/windowed*.py", "conformance vllm_groups", ""),
+    ("policies/caches/group*.py", "conformance vllm_groups", ""),
     ("policies/caches/*.py", "pass_promises slot_caches ollama_cells llama_slots ollama_runner", ""),
     ("policies/schedulers/vllm*.py", "conformance vllm_engine strides", "vllm_v1 or async"),
     ("policies/schedulers/llama_runner.py", "ollama_runner", ""),
