@@ -44,6 +44,7 @@ def _of_vendor(vendor: str) -> Holds:
 
 ROWS: Sequence[tuple[str, str, Targets, Holds]] = (
     ("same GPU, engine, model, laboratory: the row left out", "row", SAME, lambda _: True),
+    ("... the row left out, NVIDIA alone", "row", SAME, _nvidia(lambda _: True)),
     ("... its model left out, a sibling of the series stays", "model", SAME, lambda one: has_sibling(one.observation)),
     ("new dense model on a known GPU", "model", NEW_MODEL, _new_model),
     ("... new model, NVIDIA alone", "model", NEW_MODEL, _nvidia(_new_model)),

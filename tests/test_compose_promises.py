@@ -240,7 +240,7 @@ def test_every_engine_and_router_that_is_listed_is_known() -> None:
 
 def test_what_is_listed_as_a_scheduler_holds_one() -> None:
     assert {"fcfs", "vllm_v1", "llama_slots", "static_batch"} <= set(compose.scheduler_names())
-    assert not {"slot_choice", "ubatches", "one_pass", "prompt_cache"} & set(compose.scheduler_names())
+    assert not {"slot_choice", "ubatches", "one_pass", "llama_tasks", "prompt_cache"} & set(compose.scheduler_names())
 
 
 @pytest.mark.parametrize("name", ["nowhere:Thing", "sim.batch:Nothing", ":x"])

@@ -91,7 +91,7 @@ def test_longer_slots_collapse_on_the_same_step_of_the_grid_where_a_release_meas
 def test_the_pool_is_as_fast_as_measured_within_twelve_percent() -> None:
     errors = [abs(pool(users).error_percent) for users in MEASURED_POOL]
     assert max(errors) <= 12
-    assert statistics.median(errors) <= 5
+    assert statistics.median(errors) <= 6
 
 
 def test_throughput_rises_until_the_pool_is_full_and_then_stays() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
+from inspect import isabstract
 from typing import Any, cast
 
 from sim.engine import Engine
@@ -72,7 +73,8 @@ def router_names() -> list[str]:
 
 
 def is_scheduler(kind: type[Any]) -> bool:
-    return issubclass(kind, Scheduler)
+    """Whether a class is a policy, and not what several have in common."""
+    return issubclass(kind, Scheduler) and not isabstract(kind)
 
 
 def policy_class(folder: str, word: str, name: str, fits: Callable[[type[Any]], bool]) -> Any:
