@@ -107,6 +107,12 @@ def is_check(source_id: str) -> bool:
     return known is not None and bool(known.held_out)
 
 
+def laboratory(source_id: str) -> str:
+    """Who ran a source's measurements, where that is known."""
+    known = sources().get(source_id)
+    return source_id if known is None else known.laboratory
+
+
 def digest(source_id: str) -> str:
     """The SHA-256 of a source's rows as they are committed."""
     return sha256(_folder().joinpath("points", f"{source_id}.csv").read_bytes()).hexdigest()

@@ -16,7 +16,7 @@ PARTS = 5  # of the measurements, where some of every laboratory are held out
 LEFT_OUT: dict[str, Callable[[Case], str]] = {
     "row": lambda case: f"in {case.row % PARTS + 1} of {PARTS}",
     "source": lambda case: case.point.source_id,
-    "laboratory": lambda case: laboratory(case.point.source_id),
+    "laboratory": lambda case: sources.laboratory(case.point.source_id),
     "gpu": lambda case: case.server.variant.gpu,
     "model": lambda case: case.server.variant.model,
 }
@@ -60,9 +60,3 @@ def _refitted(fitted: Sequence[Sequence[Point]], refit: Refit, processes: int) -
 
     fresh: Iterator[Profile] = Parallel(processes, return_as="generator")(delayed(refit)(points) for points in fitted)
     return fresh
-
-
-def laboratory(source_id: str) -> str:
-    """Who ran a source's measurements, where that is known."""
-    known = sources.sources().get(source_id)
-    return source_id if known is None else known.laboratory
