@@ -248,8 +248,9 @@ give 1.00 s; less is too fast. Medians, and in brackets how many seconds.
 * **Answers of unequal length cost more than equal ones** of the same total: kernel profiles of the two cards, with some
   rows four times as long as the others, take 1.06 and 1.12 times as long as equal ones. The simulator charges every
   served step 1.08; without it the first run came out at about -16% (TTFT), -7% (TPOT) and -9% (E2E).
-* **Two cards without a fast link**: what an all-reduce over PCIe takes was learnt from two L40S, whose link gave most of
-  what its data sheet says. This machine's seems to have given less than a third; it is an input that nobody wrote down.
+* **Two cards without a fast link**: what an all-reduce over PCIe takes was learnt from two L40S, whose link gave most
+  of what its data sheet says. This machine's seems to have given less than a third; it is an input that nobody wrote
+  down.
 """.replace("{first}", "RTX PRO 6000, 8B").replace("{third}", "2 x RTX PRO 6000, 32B")
 
 
