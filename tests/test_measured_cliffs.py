@@ -12,9 +12,8 @@ from tests import cliff_load_test, cliff_published, cliff_readings, slots
 from tests.cliff_readings import READINGS, Cliff
 from tests.cliff_sources import BEYOND, SERIES
 from tests.measured_cliffs import PAGE, beyond, cliffs, median_error_percent, page
+from tests.pages import alike_but_for_signs
 from tests.recordings import load
-
-NUMBER = re.compile(r"\d+(?:\.(\d+))?")
 
 
 @cache
@@ -94,11 +93,7 @@ def test_the_load_test_is_predicted_from_its_lowest_rate_alone() -> None:
 
 
 def test_the_page_shows_these_figures() -> None:
-    written, now = PAGE.read_text(encoding="utf-8"), page(found(), beyond())
-    assert NUMBER.sub("#", written).replace("+", "-") == NUMBER.sub("#", now).replace("+", "-")
-    for there, here in zip(NUMBER.finditer(written), NUMBER.finditer(now), strict=True):
-        rounding = 10.0 ** -len(here.group(1) or "")
-        assert float(there.group()) == pytest.approx(float(here.group()), abs=1.01 * rounding), here
+    alike_but_for_signs(PAGE.read_text(encoding="utf-8"), page(found(), beyond()))
 
 
 # -- how positions are read

@@ -1,7 +1,6 @@
 """Real servers' closed loops are predicted from step tables: rates, latencies, failures and preemptions."""
 
 import io
-import re
 from dataclasses import replace
 from functools import cache
 
@@ -11,6 +10,7 @@ import pytest
 from calibration.iteration_table import read_iterations
 from sim.scenario import Result
 from sim.simulate import simulate
+from tests.pages import alike_but_for_signs
 from tests.recorded_clients import ids_by_level
 from tests.recorded_errors import (
     LEFT_OUT,
@@ -27,7 +27,6 @@ from tests.recorded_page import PAGE, page
 from tests.recordings import NAMES, RECORDED, load, prompt_length, read_text
 
 LLAMA_CPP = [name for name, folder in NAMES.items() if folder == "llamacpp-cpu"]
-NUMBER = re.compile(r"\d+(?:\.(\d+))?")
 
 
 @cache
@@ -133,11 +132,7 @@ def test_strides_change_nothing(name: str) -> None:
 
 
 def test_the_page_shows_these_figures() -> None:
-    written, now = PAGE.read_text(encoding="utf-8"), page(everything())
-    assert NUMBER.sub("#", written).replace("+", "-") == NUMBER.sub("#", now).replace("+", "-")
-    for there, here in zip(NUMBER.finditer(written), NUMBER.finditer(now), strict=True):
-        rounding = 10.0 ** -len(here.group(1) or "")
-        assert float(there.group()) == pytest.approx(float(here.group()), abs=1.01 * rounding), here
+    alike_but_for_signs(PAGE.read_text(encoding="utf-8"), page(everything()))
 
 
 def _requests(result: Result) -> dict[str, list[int]]:

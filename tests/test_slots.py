@@ -1,15 +1,14 @@
 """How many slots a card holds, how fast they are and what happens beyond, for every model that one source measured."""
 
-import re
 import statistics
 
 import pytest
 
+from tests.pages import alike_to_the_digit
 from tests.slots import COLLAPSED, PAGE, Told, measured, page, simulated, tell
 
 MODELS = sorted(measured())
 FAR = {"gemma-3-12b": 2}  # steps of the grid; the others one at most, as the page says
-NUMBER = re.compile(r"\d+(?:\.(\d+))?")
 
 
 @pytest.fixture(params=MODELS)
@@ -53,8 +52,4 @@ def test_a_window_lets_more_slots_fit_than_its_cells_would_without() -> None:
 
 
 def test_the_page_shows_what_comes_out() -> None:
-    written, made = PAGE.read_text(encoding="utf-8"), page()
-    assert NUMBER.sub("#", written) == NUMBER.sub("#", made)
-    for old, new in zip(NUMBER.finditer(written), NUMBER.finditer(made), strict=True):
-        unit = 10.0 ** -len(old.group(1) or "")
-        assert abs(float(old.group()) - float(new.group())) < 1.5 * unit, (old.group(), new.group())
+    alike_to_the_digit(PAGE.read_text(encoding="utf-8"), page())
