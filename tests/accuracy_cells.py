@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from calibration.error_sizes import sizes_of_logarithms
 from tests.held_out import Missed, checks, missed
 
 Holds = Callable[[Missed], bool]
@@ -21,8 +22,8 @@ def found(way: str) -> tuple[Missed, ...]:
 
 def sizes(errors: Sequence[float]) -> tuple[float, float]:
     """Median and 90th percentile of the absolute errors, per cent."""
-    off = 100 * np.abs(np.expm1(np.asarray(errors)))
-    return float(np.quantile(off, 0.5)), float(np.quantile(off, 0.9))
+    off = sizes_of_logarithms(errors)
+    return 100 * off.median, 100 * off.p90
 
 
 def cell(alike: Sequence[Missed], target: tuple[int, int] | None) -> str:
