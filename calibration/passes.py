@@ -79,12 +79,14 @@ def budget(point: Point, kernels: str) -> float:
 
 
 def microbatch(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
-    """One prompt in physical batches of N rows: the products of a step of N sequences."""
+    """One prompt in physical batches of N rows: the products of a step of N sequences, the attention of one."""
     rate = need(point.output_tps, "output_tps")
     rows = point.load_value
+    length = point.prompt_tokens or rows
+    context = spanned(length, point.depth_tokens or 0.0, rows) / length  # cells that a row goes over, on the average
     if rows > MOST_STEP_ROWS:
-        return rows / rate, ((1.0, Work(0.0, rows, 1.0, 0.0, seen(rows, 0.0))),)
-    return rows / rate, ((1.0, Work(rows, 0.0, 1.0, rows, 0.0)),)
+        return rows / rate, ((1.0, Work(0.0, rows, 1.0, 0.0, rows * context)),)
+    return rows / rate, ((1.0, Work(rows, 0.0, 1.0, context, rows * context)),)
 
 
 def single(point: Point, _kernels: str, _room: float) -> tuple[float, Passes]:
