@@ -8,6 +8,7 @@ from calibration.eras import SYNC, V0
 from calibration.impossible import Impossible
 from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
+from calibration.rocm import unpartitioned
 from calibration.scopes import Family, family_of, shape
 from calibration.sieve import verdict
 from calibration.terms import Facts, facts
@@ -70,6 +71,8 @@ def observation(point: Point) -> Observation:
     if reader is None:
         raise Unusable(f"load {point.load}: its batch is not known")
     measured, passes = reader(point, kernels, room(gpu, model, weight_bytes, point))
+    if unpartitioned(family, model, point.gpu_count, max(work.decodes for _, work in passes)):
+        raise Unusable("the attention of so many heads had a kernel of its own on ROCm, which is gone")
     amounts = facts(model, gpu, traits)
     sampled = sum(times * work.outputs for times, work in passes) * sampling.row_s(SAMPLERS[point.engine], model.vocab)
     hosted = family.era in (V0, SYNC)
