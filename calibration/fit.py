@@ -61,7 +61,7 @@ def fit_observations(
         coefficients=coefficients(solution, observations),
         host=load("datasheet").host,
         sources=origins(observations, solution),
-        staircases={scope: tuple(curve.items()) for scope, curve in stairs.items()},
+        staircases=stairs,
         seen=seen(observations),
     )
     return Fit(profile, tuple(observations), tuple(errors.tolist()), tuple(unusable))
@@ -123,6 +123,6 @@ def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
 def predicted_errors(profile: Profile, observations: Sequence[Observation]) -> Any:
     """Logarithms of predicted over measured of observations that a profile may not know."""
     problem = Problem(observations)
-    problem.stairs = factors(observations, {scope: dict(curve) for scope, curve in profile.staircases.items()})
+    problem.stairs = factors(observations, profile.staircases)
     parts = {(name, path): value for name, values in profile.coefficients.items() for path, value in values.items()}
     return problem.errors(Solution({key: log(value) for key, value in parts.items()}, {}))

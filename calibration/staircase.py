@@ -6,7 +6,7 @@ card's and a new card its class's. A curve is a factor on the pass; cells, promp
 """
 
 from collections.abc import Mapping, Sequence
-from math import exp, log
+from math import exp, log, prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import spsolve
 
 from calibration.observations import Observation
+from calibration.profile import Steps, at
 from calibration.scopes import stairs
 from calibration.terms import Work
 
@@ -24,12 +25,12 @@ NOISE = 0.05
 LEAST = 1e-3  # smaller corrections are left out
 MOST = 0.5  # a larger miss is rather a mistake than a stair
 
-Curves = Mapping[str, Mapping[float, float]]
+Curves = Mapping[str, Steps]
 
 
 def staircases(
     observations: Sequence[Observation], errors: Sequence[float], shares: Sequence[float]
-) -> dict[str, dict[float, float]]:
+) -> dict[str, Steps]:
     """Curves of measured over predicted time, by scope and rows.
 
     `errors` are logarithms of predicted over measured; `shares` say how much of each time a curve moves.
@@ -73,12 +74,12 @@ def ridge(matrix: Any, missed: Any) -> Any:
     return spsolve(normal.tocsc(), matrix.T @ missed / NOISE**2)
 
 
-def curves(found: Mapping[tuple[str, float], float]) -> dict[str, dict[float, float]]:
+def curves(found: Mapping[tuple[str, float], float]) -> dict[str, Steps]:
     """Factors by scope and rows, without the scopes that correct nothing."""
-    result: dict[str, dict[float, float]] = {}
+    result: dict[str, Steps] = {}
     for (scope, node), value in sorted(found.items()):
-        result.setdefault(scope, {})[node] = float(np.exp(value))
-    return {scope: curve for scope, curve in result.items() if max(abs(log(f)) for f in curve.values()) > LEAST}
+        result[scope] = (*result.get(scope, ()), (node, exp(value)))
+    return {scope: curve for scope, curve in result.items() if max(abs(log(f)) for _, f in curve) > LEAST}
 
 
 def factors(observations: Sequence[Observation], known: Curves) -> Any:
@@ -90,6 +91,4 @@ def factor(one: Observation, work: Work, known: Curves) -> float:
     """The same of one pass."""
     if not work.decodes or work.prompt:
         return 1.0
-    nodes = between(max(1.0, work.decodes))
-    curves = [known[scope] for scope in stairs(one.family, one.model) if scope in known]
-    return exp(sum(share * log(curve.get(node, 1.0)) for curve in curves for node, share in nodes))
+    return prod(at(known[scope], max(1.0, work.decodes)) for scope in stairs(one.family, one.model) if scope in known)
