@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from calibration.profile import HostRates
-from calibration.terms import GIGA, RAGGED, TERA, Facts, Kernels, cell_prices
+from calibration.terms import GIGA, RAGGED, TERA, Facts, Kernels, cell_prices, windowed_share
 from sim.clock import ps
 from sim.cost import FOREVER
 from sim.engine import Deployment
@@ -61,7 +61,6 @@ def cells_of(deployment: Deployment, kernels: Kernels, facts: Facts, rates: Host
     """The prices for a deployment, the share of its cells that lies in the host's memory among them."""
     memory, host, model, traits = deployment.memory, deployment.host, deployment.model, deployment.traits
     on_host = memory.host_kv_bytes / ((memory.kv_bytes + memory.host_kv_bytes) or 1)
-    windowed = facts.window_cell_s / ((facts.cell_s + facts.window_cell_s) or 1)
     longer = 1.0 if traits.even_contexts else RAGGED.get(traits.kernels, 1.0)
     reading, computing = (longer * price for price in cell_prices(kernels, facts))
     there = model.kv_bytes_per_token(traits.kv_bytes_per_element) / (host.ram_gbs * GIGA * rates.ram_efficiency)
@@ -69,6 +68,7 @@ def cells_of(deployment: Deployment, kernels: Kernels, facts: Facts, rates: Host
     computing_there = flops / (host.cpu_tflops * TERA * rates.cpu_efficiency)
     reading_s = (1 - on_host) * reading + on_host * there
     computing_s = (1 - on_host) * computing + on_host * computing_there
+    windowed = windowed_share(facts)
     alone = _prices(reading_s, computing_s, windowed, shared=traits.unified_cells)
     slower = kernels.mixed_kv_efficiency
     mixed = _prices(reading_s / slower, computing_s / slower, windowed, shared=traits.unified_cells)

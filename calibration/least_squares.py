@@ -131,10 +131,14 @@ class Problem:
 
     def times_of(self, coefficients: Mapping[str, Array]) -> Array:
         """Logarithms of the times that these coefficients give."""
-        kernels = Kernels(**{name: np.exp(values)[self.owner] for name, values in coefficients.items()})
+        kernels = self._kernels(coefficients)
         seconds = self.stairs * pass_s(kernels, self.facts, self.work) + cells_s(kernels, self.facts, self.work)
         seconds = seconds + self.hosted * (kernels.host_step_us + kernels.host_row_us * self.work.outputs) * MICRO
         return np.log(np.bincount(self.owner, seconds * self.times, len(self.observations)))
+
+    def _kernels(self, coefficients: Mapping[str, Array]) -> Kernels:
+        """The coefficients of every pass."""
+        return Kernels(**{name: np.exp(values)[self.owner] for name, values in coefficients.items()})
 
     def slopes(self, parameters: Array) -> tuple[Array, Array]:
         """The predicted logarithms, and their derivatives: one coefficient moved at a time, for all at once."""
@@ -192,7 +196,7 @@ class Problem:
     def stair_shares(self, solution: Solution) -> Array:
         """Of each observation's time, the part that is passes of decodes, their cells and the host's work apart."""
         coefficients = self.coefficients(self._parameters(solution))
-        kernels = Kernels(**{name: np.exp(values)[self.owner] for name, values in coefficients.items()})
+        kernels = self._kernels(coefficients)
         seconds = (self.work.prompt == 0) * pass_s(kernels, self.facts, self.work) * self.times
         whole = np.exp(self.times_of(coefficients))
         return np.bincount(self.owner, seconds, len(self.observations)) / whole

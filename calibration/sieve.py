@@ -12,7 +12,7 @@ from calibration.reading import UNSTATED
 from sim.errors import SimctlError
 from sim.hardware import Model
 
-ENGINES = {"llama.cpp": "llama_cpp", "ollama": "llama_cpp"}  # whose weight files they load
+ENGINES = {"ollama": "llama.cpp"}  # whose weight files it loads
 NARROWEST = {"llama.cpp": "q4_0", "ollama": "q4_0"}  # of weights that nobody described: what is narrower gets named
 NARROWEST_ELSEWHERE = "awq"
 LEAST_KV_BYTES = 0.5

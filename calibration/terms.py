@@ -15,10 +15,9 @@ from sim.hardware import Gpu, Model
 GIGA, TERA, MICRO = 1e9, 1e12, 1e-6
 ACTIVATION_BYTES = 2
 ALL_REDUCES_PER_LAYER = 2
-NORMS_AND_ROTATION = (
-    10  # elements that they move for each of a hidden state: two norms with residuals, queries and keys
-)
-GATED = 3  # and the activation of each of the feed-forward layer: gate and product read, one written
+# Elements that are moved for each one of a hidden state: two norms with residuals, queries and keys.
+NORMS_AND_ROTATION = 10
+GATED = 3  # and for each of the feed-forward layer: gate and product read, one written
 # How much longer attention takes where some rows are four times as long as the others, mean of 16 to 128 rows of 512 to
 # 4,096 tokens: 1.12 on an RTX 4090, 1.06 on an RTX PRO 6000 (LLMServingSim at da26736 and 3012eb1, vLLM 0.19)
 RAGGED = {"vllm": 1.08}
@@ -153,8 +152,13 @@ def cell_prices(kernels: Kernels, facts: Facts) -> tuple[Number, Number]:
 
 def cells_read(facts: Facts, rows: Number, cells: Number) -> Number:
     """Cells that are read in all layers, where those with a window see no further than it."""
-    windowed = facts.window_cell_s / (facts.cell_s + facts.window_cell_s)
+    windowed = windowed_share(facts)
     return (1 - windowed) * cells + windowed * np.minimum(cells, rows * facts.window)
+
+
+def windowed_share(facts: Facts) -> Number:
+    """Of a cell, what lies in layers with a window."""
+    return facts.window_cell_s / (facts.cell_s + facts.window_cell_s)
 
 
 def dense_tflops(gpu: Gpu, traits: Traits) -> float:
