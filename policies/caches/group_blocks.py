@@ -1,50 +1,39 @@
-"""What a prefix cache over groups of layers knows of blocks: who shares them, whose runs lie in its queue."""
+"""What a request holds of blocks with content, group by group, and which of them windowed groups will remember."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from sim.request import Request
-
-
-class SharedBlock:
-    """A group's full block whose content other prompts may begin with too."""
-
-    __slots__ = ("place", "users")
-
-    def __init__(self, place: tuple[int, int]) -> None:
-        self.place = place  # group, name of the content
-        self.users = 1
+from policies.caches.remembered import SharedBlock
 
 
-class Run:
-    """A group's full blocks unique to a request that has let go of them; the last one is evicted first."""
+@dataclass(slots=True)
+class Holding:
+    """A request's blocks with content, while it has them in use."""
 
-    __slots__ = ("group", "lives", "numbers", "request")
+    shared: list[dict[int, SharedBlock]]  # of each group, by number
+    named: int  # leading blocks that need no more naming
+    kept: list[range]  # numbers that windowed groups remember
+    revived: dict[tuple[int, int], int] = field(default_factory=dict)  # lives of own blocks found, by group and number
 
-    def __init__(self, request: Request, group: int, numbers: list[int], lives: list[int]) -> None:
-        self.request = request
-        self.group = group
-        self.numbers = numbers
-        self.lives = lives  # of each block, the admission that it was filled after: of copies the oldest is found
+    def kept_among(self, numbers: range) -> list[int]:
+        """Query: those of the numbers that windowed groups remember."""
+        start, stop = numbers.start, numbers.stop
+        return [number for kept in self.kept for number in range(max(start, kept.start), min(stop, kept.stop))]
+
+    def lives(self, group: int, numbers: list[int], latest: int) -> dict[int, int]:
+        """Query: of a group's own blocks, the admission that each was filled after: the latest, but for those found."""
+        lives = dict.fromkeys(numbers, latest)
+        if self.revived:
+            lives.update((number, self.revived.get((group, number), latest)) for number in numbers)
+        return lives
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Leading blocks whose content is here: in all groups as far as they are needed, and in the full ones alone."""
-
-    blocks: int
-    in_full: int
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """Says of a block's number whether all of some groups have it: shared, or the request's own."""
-
-    copies: dict[tuple[int, int], list[SharedBlock]]
-    names: list[int]
-    groups: range
-    own: list[set[int]]
-
-    def __call__(self, number: int) -> bool:
-        if number < len(self.names):
-            return all((group, self.names[number]) in self.copies for group in self.groups)
-        return all(number in numbers for numbers in self.own)
+def merged(ranges: Iterable[range]) -> list[range]:
+    """The numbers of all ranges, in ranges that do not touch, in order."""
+    apart: list[range] = []
+    for each in sorted(ranges, key=lambda each: (each.start, each.stop)):
+        if apart and each.start <= apart[-1].stop:
+            apart[-1] = range(apart[-1].start, max(each.stop, apart[-1].stop))
+        elif each:
+            apart.append(each)
+    return apart

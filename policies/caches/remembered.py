@@ -97,13 +97,14 @@ class Remembered(Generic[AnyRun]):
             if isinstance(oldest, SharedBlock):
                 self._forget(oldest)
                 count -= 1
-            elif oldest.count > count:
+                continue
+            left = oldest.count - count
+            if left > 0:
                 oldest.drop(count)
                 return
-            else:
-                del self._queue[oldest]
-                self._run_gone(oldest)
-                count -= oldest.count
+            del self._queue[oldest]
+            self._run_gone(oldest)
+            count = -left
 
     def _forget(self, block: SharedBlock) -> None:
         del self._queue[block]
