@@ -112,7 +112,9 @@ class PrefixCache(PagedCache):
         if own:
             self._runs[request] = run = OwnRun(request, own)
             self._remembered.put(run)
-        self.free_blocks += held - len(shared) + sum(map(self._remembered.let_go, reversed(shared)))
+        self.free_blocks += held - len(shared)
+        for block in reversed(shared):
+            self.free_blocks += self._remembered.let_go(block)
 
     def usage(self) -> Usage:
         """Query: a block that several requests use counts once."""
