@@ -25,7 +25,7 @@ from sim.simulate import simulate
 from sim.variant import Variant
 from sim.workload import Workload
 from workloads.arrivals import Constant, Poisson
-from workloads.distributions import Fixed, Uniform
+from workloads.distributions import Fixed, Lognormal, Uniform
 from workloads.open_loop import Burst, OpenLoop
 from workloads.remote import Remote
 from workloads.think import ExponentialThink, FixedThink
@@ -262,6 +262,12 @@ def sent(point: Point) -> Workload:
     return run.workload
 
 
+def inside(point: Point) -> Any:
+    """The load as it is without a front end."""
+    load = sent(point)
+    return load.workload if isinstance(load, Remote) else load
+
+
 @pytest.mark.parametrize(
     ("source_id", "prompt", "output"),
     [
@@ -274,6 +280,24 @@ def test_users_ask_for_lengths_as_their_source_draws_them(source_id: str, prompt
     point = replace(SERVER, source_id=source_id, load="closed", load_value=20)
     assert sent(point) == seen_by_clients(ClosedLoop(20, 200, prompt, output))
     assert ("spread by 10%" in " ".join(only_case(point).assumed)) == (source_id == "own")
+
+
+@pytest.mark.parametrize("load", ["closed", "poisson", "burst"])
+def test_conversations_of_sharegpt_vary_about_the_stated_means(load: str) -> None:
+    point = replace(SERVER, load=load, load_value=20)
+    talk = replace(point, notes="ShareGPT, 400 prompts")
+    for tokens, lengths in ((300, inside(talk).prompt), (40, inside(talk).output)):
+        assert isinstance(lengths, Lognormal)
+        assert lengths.max_tokens == 1024
+        assert lengths.mean == pytest.approx(tokens, rel=0.1)
+    assert not isinstance(inside(point).prompt, Lognormal)
+    assert only_case(talk).assumed[0] == "lengths vary about the means as ShareGPT's do"
+
+
+@pytest.mark.parametrize("load", ["single", "offline"])
+def test_one_request_and_one_batch_are_as_long_as_is_stated(load: str) -> None:
+    talk = replace(SERVER, load=load, load_value=1, notes="ShareGPT")
+    assert isinstance(inside(talk).prompt, Fixed)
 
 
 @pytest.mark.parametrize("load", ["closed", "poisson", "burst", "single"])

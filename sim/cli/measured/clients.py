@@ -1,15 +1,22 @@
 """Who sent a measurement's requests: how long they were, and what lay between the clients and the engine."""
 
+import re
+
 from calibration import sources
 from calibration.points import Point
 from calibration.sources import Source
 from sim.cli.measured.server import engine_of
 from sim.workload import Workload
-from workloads.distributions import Fixed, Lengths, Uniform
+from workloads.distributions import Fixed, Lengths, Lognormal, Uniform
 from workloads.remote import Remote
 from workloads.think import ExponentialThink, FixedThink
 
 USUAL_SHARES = (0.9, 1.1)  # of the mean length in closed loops whose source does not say: equal users stay in step
+# ShareGPT's conversations as vLLM's benchmark takes them: 1,024 tokens of prompt at the most, 2,048 with the answer. Of
+# their means, prompts vary by 0.9 (sarathi-serve at 72339db, the short ones) to 1.8 (first turns), answers by 0.6 to 1.
+CONVERSATIONS = re.compile("sharegpt", re.IGNORECASE)
+CONVERSATIONS_VARY = 1.0
+LONGEST_OF_CONVERSATIONS = 1024
 # From a client to vLLM's engine: HTTP, template, tokenizer, messages between processes. This mean fits the TTFT of
 # nvidia-silicon's dense model best; the recorded servers on a processor take 6 ms of it, without a network.
 FRONT_END_S = 0.010
@@ -22,9 +29,17 @@ def shares(point: Point) -> tuple[float, float] | None:
 
 
 def lengths(point: Point, tokens: int) -> Lengths:
-    """The lengths of a closed loop's requests."""
-    least, most = (max(1, round(share * tokens)) for share in shares(point) or USUAL_SHARES)
+    """The lengths of a measurement's requests about their mean."""
+    if are_conversations(point):
+        return Lognormal.from_mean_cv(tokens, CONVERSATIONS_VARY, max(LONGEST_OF_CONVERSATIONS, tokens))
+    stated = shares(point) or (USUAL_SHARES if point.load == "closed" else (1.0, 1.0))
+    least, most = (max(1, round(share * tokens)) for share in stated)
     return Uniform(least, most) if least < most else Fixed(tokens)
+
+
+def are_conversations(point: Point) -> bool:
+    """Whether the requests were ShareGPT's, of which the stated lengths are the means."""
+    return point.load not in ("single", "offline") and bool(CONVERSATIONS.search(point.notes))
 
 
 def come_by_http(point: Point) -> bool:

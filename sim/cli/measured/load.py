@@ -9,7 +9,6 @@ from sim.cli.measured import clients
 from sim.cli.measured.server import NotComparable, Shape, engine_of
 from sim.workload import Workload
 from workloads.arrivals import Load
-from workloads.distributions import Fixed
 from workloads.open_loop import Burst, OpenLoop
 from workloads.users import ClosedLoop
 
@@ -141,6 +140,8 @@ def _served(point: Point) -> Asked:
 
 def _about_lengths(point: Point) -> tuple[str, ...]:
     """What is taken for the lengths of single requests."""
+    if clients.are_conversations(point):
+        return ("lengths vary about the means as ShareGPT's do",)
     if point.load == "closed":
         return ("lengths spread by 10% about the means",) if clients.shares(point) is None else ()
     return () if point.load == "single" else ("lengths are the means",)
@@ -148,13 +149,14 @@ def _about_lengths(point: Point) -> tuple[str, ...]:
 
 def _workload(point: Point, prompt_tokens: int, output_tokens: int) -> Workload:
     """All of a benchmark's requests count: the first users arrive together, and the last ones leave a drain."""
-    count, prompt, output = round(point.load_value), Fixed(prompt_tokens), Fixed(output_tokens)
+    count = round(point.load_value)
+    prompt, output = clients.lengths(point, prompt_tokens), clients.lengths(point, output_tokens)
     made: object
     if point.load in ("burst", "offline", "single"):
         made = Burst(1 if point.load == "single" else count, prompt, output)
     elif point.load == "closed":
         requests = max(count, stated_requests(point) or CLOSED_ROUNDS * count)
-        made = ClosedLoop(count, requests, clients.lengths(point, prompt_tokens), clients.lengths(point, output_tokens))
+        made = ClosedLoop(count, requests, prompt, output)
     else:
         arrivals = Load(point.load, point.load_value).arrivals()
         made = OpenLoop(arrivals, stated_requests(point) or OPEN_REQUESTS, prompt, output)
