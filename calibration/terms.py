@@ -165,10 +165,11 @@ def dense_tflops(gpu: Gpu, traits: Traits) -> float:
     """The dense rate that kernels can use for weights of this format.
 
     FP8 and NVFP4 have their own where the card has one. llama.cpp multiplies in INT8 or accumulates in FP16, which
-    GeForce cards do at twice their FP32-accumulating rate. Other formats are widened to 16 bits.
+    GeForce cards do at twice their FP32-accumulating rate; where neither is faster it widens. Other formats are widened
+    to 16 bits.
     """
-    if traits.kernels == "llama.cpp" and gpu.int8_tops:
-        return gpu.int8_tops / 2
+    if traits.kernels == "llama.cpp":
+        return max((gpu.int8_tops or 0.0) / 2, gpu.fp16_tflops)
     weights = traits.weights.lower()
     if weights.startswith("fp8") and gpu.fp8_tflops:
         return gpu.fp8_tflops
