@@ -35,6 +35,11 @@ class Observation:
     hosted: bool  # the host's work on a step is part of its time
     measured_s: float
 
+    @property
+    def of_prompts(self) -> bool:
+        """Whether its time is that of prompts alone, of a slice of one among them."""
+        return not any(work.decodes for _, work in self.passes)
+
 
 def observe(points: Iterable[Point]) -> tuple[list[Observation], list[tuple[Point, str]]]:
     """What can be used of the points, and why the others cannot."""

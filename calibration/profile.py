@@ -15,7 +15,7 @@ from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, paths, stairs
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
-FORMAT = 2
+FORMAT = 3
 BUILT_IN = ("measured", "datasheet")
 HOST_RATES = ("ram_efficiency", "cpu_efficiency", "crossing_us")
 # A share above 1 only says that the data sheet understates the part; far above, somebody entered per cent.
@@ -47,7 +47,7 @@ class Profile:
     sources: Mapping[str, str]  # coefficient and scope -> where it comes from
     staircases: Mapping[str, Steps] = field(default_factory=dict)  # by scope, the model's own last
     seen: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kernels/gpu -> weight class/model measured
-    bands: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # trust -> metric -> factors
+    bands: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # kernels/trust -> metric
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # in and out of sample, as fractions
 
     def kernels(self, family: Family) -> Kernels:
@@ -84,9 +84,9 @@ class Profile:
             return "extrapolated"
         return "measured" if f"{family.weights}/{model}" in on_card else "interpolated"
 
-    def band(self, trust: str, metric: str) -> tuple[float, float]:
+    def band(self, kernels: str, trust: str, metric: str) -> tuple[float, float]:
         """Factors on a prediction between which four measurements of five lie; both 1 where that is not known."""
-        return self.bands.get(trust, {}).get(metric, (1.0, 1.0))
+        return self.bands.get(f"{kernels}/{trust}", {}).get(metric, (1.0, 1.0))
 
 
 def at(curve: Steps, rows: float) -> float:

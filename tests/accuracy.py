@@ -134,8 +134,8 @@ measurements. `python -m tests.accuracy --write` makes this page (minutes), `tes
 
 The first row leaves a fifth of all rows out at a time, whatever they are of. Whole-batch times are those of offline
 batches and of bursts that fit into memory; step times are decode steps, single streams, TPOT of closed loops and
-passes by micro-batch; TTFT is that of prompts alone. Cards, models and laboratories with fewer than 8 rows are left
-out together in five parts.
+passes by micro-batches of up to 64; TTFT is that of prompts alone, of larger micro-batches among them. Cards, models
+and laboratories with fewer than 8 rows are left out together in five parts.
 
 ## Where the misses are
 

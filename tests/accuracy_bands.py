@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from calibration import profile
 from calibration.profile import Profile
 from sim.compose import PROFILE
-from tests.held_out import Missed, kind
+from tests.held_out import Missed
 
 WIDTHS = {"measured": 20, "interpolated": 35, "extrapolated": 60}  # per cent either way, at most
 CERTAIN = 0.05  # a source whose coverage is this unlikely under 80% is counted as below it
@@ -17,7 +17,8 @@ CERTAIN = 0.05  # a source whose coverage is this unlikely under 80% is counted 
 
 def factors(shipped: Profile, one: Missed) -> tuple[float, float]:
     """The shipped profile's band of a prediction."""
-    return shipped.band(one.trust, "ttft" if kind(one.observation) == "ttft" else "step")
+    kernels = one.observation.family.kernels
+    return shipped.band(kernels, one.trust, "ttft" if one.observation.of_prompts else "step")
 
 
 def inside(shipped: Profile, one: Missed) -> bool:

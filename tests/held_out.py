@@ -7,7 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from calibration import catalog, profile, sources
-from calibration.bands import Miss, misses, trust
+from calibration.bands import Miss, by_kernels, misses, trust
 from calibration.fit import fit_observations, predicted_errors
 from calibration.observations import Observation, observe
 from sim.compose import PROFILE
@@ -39,13 +39,6 @@ def observations() -> tuple[Observation, ...]:
 
 
 @cache
-def families() -> tuple[tuple[Observation, ...], ...]:
-    """By kernels: they share no coefficient, so that what is left out of one says nothing of the other."""
-    names = sorted({one.family.kernels for one in observations()})
-    return tuple(tuple(one for one in observations() if one.family.kernels == name) for name in names)
-
-
-@cache
 def in_sample() -> Mapping[int, float]:
     """The shipped profile's error of each observation, by its identity."""
     errors = predicted_errors(profile.load(PROFILE), observations())
@@ -57,12 +50,16 @@ def missed(way: str) -> tuple[Missed, ...]:
     """Predictions of every observation by fits without its own part."""
     return tuple(
         Missed(way, miss.trust, miss.observation, miss.error, in_sample()[id(miss.observation)])
-        for family in families()
-        for miss in (_without(family, way) if way in OWN else misses(family, way))
+        for miss in (_without(way) if way in OWN else misses(observations(), way))
     )
 
 
-def _without(family: Sequence[Observation], way: str) -> Iterator[Miss]:
+def _without(way: str) -> Iterator[Miss]:
+    for family in by_kernels(observations()):
+        yield from _without_own(family, way)
+
+
+def _without_own(family: Sequence[Observation], way: str) -> Iterator[Miss]:
     for out in _parts(family, way):
         left = {id(one) for one in out}
         fitted = fit_observations([one for one in family if id(one) not in left]).profile
@@ -99,10 +96,9 @@ def checks() -> tuple[Missed, ...]:
 
 def kind(one: Observation) -> str:
     """Which column it belongs to."""
-    point = one.point
-    if point.load == "prefill" or (point.load in ("offline", "burst") and (point.output_tokens or 2) <= 1):
+    if one.of_prompts:
         return "ttft"
-    return "throughput" if point.load in ("offline", "burst") else "step"
+    return "throughput" if one.point.load in ("offline", "burst") else "step"
 
 
 def dense(one: Observation) -> bool:

@@ -202,14 +202,15 @@ def test_the_shipped_profile_names_its_inputs_as_they_are() -> None:
         assert not sources.sources()[entry["source"]].held_out
 
 
-def test_the_shipped_profile_knows_a_band_for_every_label_and_wider_ones_further_away() -> None:
+@pytest.mark.parametrize("kernels", ["vllm", "llama.cpp"])
+def test_the_shipped_profile_knows_a_band_for_every_label_and_wider_ones_further_away(kernels: str) -> None:
     profile = load("measured")
     widths = []
     for label in ("measured", "interpolated", "extrapolated"):
         for metric in ("step", "throughput", "ttft", "tpot", "e2e"):
-            low, high = profile.band(label, metric)
+            low, high = profile.band(kernels, label, metric)
             assert low < 1 < high
-        low, high = profile.band(label, "step")
+        low, high = profile.band(kernels, label, "step")
         widths.append(high / low)
     assert widths[0] < widths[2]
 

@@ -146,7 +146,7 @@ def profiles() -> list[Table]:
         header = ("predictions of times", "points", "median error", "90th percentile")
         tables.append(Table(f"{profile.name}: {len(profile.seen)} cards measured", header, tuple(errors)))
         bands = [
-            (label, *(f"{low:.2f} to {high:.2f}" for low, high in (of["step"], of["ttft"])))
+            (label.replace("/", ", "), *(f"{low:.2f} to {high:.2f}" for low, high in (of["step"], of["ttft"])))
             for label, of in profile.bands.items()
         ]
         columns = ("four of five measurements lie at", "of a step's time", "of the time to the first token")

@@ -29,7 +29,7 @@ def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
     """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
     if variant.step_table is not None:
         return 1.0, 1.0
-    return profile_of(variant).band(step_trust(variant, deployment), "step")
+    return profile_of(variant).band(deployment.traits.kernels, step_trust(variant, deployment), "step")
 
 
 def profile_of(variant: Variant) -> Profile:

@@ -105,7 +105,8 @@ def _simulated(words: str, case: Case, used: Profile, forbidden: str | None) -> 
     (told,) = predictions([case], [used], 1, lambda *_: None)
     if isinstance(told.outcome, str):
         return Setting(words, refusal=forbidden, failure=told.outcome)
-    rate, (low, high) = told.outcome.output_tps, used.band(told.trust, "throughput")
+    kernels = case.server.deployment.traits.kernels
+    rate, (low, high) = told.outcome.output_tps, used.band(kernels, told.trust, "throughput")
     if low == high:
         low, high = UNBANDED
     return Setting(words, rate, rate * low / WIDENED, rate * high * WIDENED, forbidden)

@@ -17,10 +17,11 @@ Pair = tuple[float | None, float | None]
 def compared(case: Case, outcome: Outcome, profile: Profile, trust: str, held_out: str | None = None) -> Comparison:
     """The measurement beside its prediction, with the profile's bands."""
     point, variant = case.point, case.server.variant
+    kernels = case.server.deployment.traits.kernels
     figures: dict[str, Figure] = {}
     for name, (seen, told) in pairs(point, case, outcome).items():
         if seen and told:
-            figures[name] = banded(seen, told, profile.band(trust, BAND_OF[name]))
+            figures[name] = banded(seen, told, profile.band(kernels, trust, BAND_OF[name]))
     return Comparison(
         row=case.row,
         source_id=point.source_id,
