@@ -13,7 +13,7 @@ import numpy as np
 
 from calibration.fit import fit_observations, predicted_errors
 from calibration.least_squares import FOR_CHECKS
-from calibration.observations import KERNELS, Observation
+from calibration.observations import KERNELS, Observation, by_kernels
 from calibration.profile import Profile
 from calibration.sources import laboratory
 
@@ -67,14 +67,6 @@ def misses(observations: Sequence[Observation], held_out: str) -> list[Miss]:
             for one, error in zip(others, predicted_errors(profile, others), strict=True):
                 found.append(Miss(held_out, trust(profile, one), one, float(error)))
     return found
-
-
-def by_kernels(observations: Sequence[Observation]) -> list[list[Observation]]:
-    """Those of each engine's kernels: they share no coefficient, so that one says nothing of the other."""
-    found: dict[str, list[Observation]] = defaultdict(list)
-    for one in observations:
-        found[one.family.kernels].append(one)
-    return [found[kernels] for kernels in sorted(found)]
 
 
 def trust(profile: Profile, one: Observation) -> str:

@@ -7,9 +7,9 @@ from math import exp, log
 from typing import Any
 
 from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
-from calibration.observations import Observation, observe
+from calibration.observations import Observation, by_kernels, observe
 from calibration.points import Point
-from calibration.profile import Profile, load
+from calibration.profile import Profile, Steps, load
 from calibration.scopes import COEFFICIENTS, HOST, MIXED, paths
 from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
@@ -48,13 +48,16 @@ def fit_observations(
     name: str = "measured",
     close_enough: float = CLOSE_ENOUGH,
 ) -> Fit:
-    """The same from observations: first the formula, then what it misses by rows, then the formula beside that."""
-    problem = Problem(observations)
-    first = problem.solved(close_enough)
-    stairs = staircases(observations, problem.errors(first), problem.stair_shares(first))
-    problem.stairs = factors(observations, stairs)
-    solution = problem.solved(close_enough, first)
-    errors = problem.errors(solution)
+    """The same from observations, each engine's kernels by themselves."""
+    stairs: dict[str, Steps] = {}
+    parts: dict[tuple[str, str], float] = {}
+    laboratories: dict[str, float] = {}
+    for alike in by_kernels(observations):
+        found, curves = solved(alike, close_enough)
+        stairs |= curves
+        parts |= found.parts
+        laboratories |= found.laboratories
+    solution = Solution(parts, laboratories)
     profile = Profile(
         name=name,
         trust="measured",
@@ -64,7 +67,17 @@ def fit_observations(
         staircases=stairs,
         seen=seen(observations),
     )
+    errors = predicted_errors(profile, observations)
     return Fit(profile, tuple(observations), tuple(errors.tolist()), tuple(unusable))
+
+
+def solved(observations: Sequence[Observation], close_enough: float) -> tuple[Solution, dict[str, Steps]]:
+    """First the formula, then what it misses by rows, then the formula beside that."""
+    problem = Problem(observations)
+    first = problem.solved(close_enough)
+    stairs = staircases(observations, problem.errors(first), problem.stair_shares(first))
+    problem.stairs = factors(observations, stairs)
+    return problem.solved(close_enough, first), stairs
 
 
 def coefficients(solution: Solution, observations: Sequence[Observation]) -> dict[str, dict[str, float]]:

@@ -1,6 +1,7 @@
 """Measurements as the fit sees them: a time, and the passes that it was spent on."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from calibration import catalog, sampling, sources
@@ -50,6 +51,14 @@ def observe(points: Iterable[Point]) -> tuple[list[Observation], list[tuple[Poin
         except (SimctlError, Unusable) as reason:
             left.append((point, str(reason)))
     return used, left
+
+
+def by_kernels(observations: Sequence[Observation]) -> list[list[Observation]]:
+    """Those of each engine's kernels: they share no coefficient, so that one says nothing of the other."""
+    found: dict[str, list[Observation]] = defaultdict(list)
+    for one in observations:
+        found[one.family.kernels].append(one)
+    return [found[kernels] for kernels in sorted(found)]
 
 
 def observation(point: Point) -> Observation:

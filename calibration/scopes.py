@@ -19,6 +19,8 @@ LINKS = ("all_reduce_us", "link_efficiency")
 MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
 LATENT, EXPERTS, DENSE = "latent", "experts", "dense"
+CORES, ALL_CORES = "cores", "all-cores"
+BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
 COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
 
@@ -35,6 +37,7 @@ class Family(NamedTuple):
     link: str  # how the cards are joined
     latent: bool  # attention reads one latent in place of heads
     experts: bool
+    architecture: str
 
 
 def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
@@ -54,6 +57,7 @@ def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
         link(gpu, traits.tensor_parallel),
         bool(model.latent_kv),
         bool(model.experts),
+        gpu.architecture,
     )
 
 
@@ -63,11 +67,13 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     kernels, memory, vendor, weights, gpu = family[:5]
     if coefficient in EFFICIENCIES:
         kind = EXPERTS if family.experts else DENSE
-        return (*widening(kernels, memory, vendor, weights, gpu), f"{kernels}/{kind}/{weights}")
+        beside = (f"{kernels}/{kind}/{weights}", cores(family, kernels))
+        return (*widening(kernels, memory, vendor, weights, gpu), *beside)
     if coefficient in ATTENTION:
         return widening(root(family, V0), memory, vendor, LATENT if family.latent else gpu)
     if coefficient in LATENCIES:
-        return widening(root(family, BARE, V0), memory, vendor)
+        kernels = root(family, BARE, V0)
+        return (*widening(kernels, memory, vendor), cores(family, kernels))
     within = {
         **dict.fromkeys(LINKS, (family.link, gpu)),
         **dict.fromkeys(MIXED, (memory,)),
@@ -84,6 +90,12 @@ def stairs(family: Family, shape: str) -> tuple[str, ...]:
     kernels = root(family, V0)
     found = widening(kernels, family.memory_class, family.vendor, family.weights, family.gpu, shape)
     return found[-1:] if family.experts else found[STAIRS_FROM:]
+
+
+def cores(family: Family, kernels: str) -> str:
+    """The scope of cards of one architecture, whatever their memory."""
+    alike = family.kernels in BY_ARCHITECTURE
+    return f"{kernels}/{CORES}/{family.architecture}" if alike else f"{kernels}/{ALL_CORES}"
 
 
 def root(family: Family, *eras: str) -> str:
@@ -115,4 +127,6 @@ def weights_class(weights: str, bits: float) -> str:
         return "16bit"
     if weights.lower().startswith("fp8"):
         return "fp8"
-    return "8bit" if bits > 7 else "4bit"
+    if bits > 6:
+        return "8bit" if bits > 7 else "6bit"
+    return "4bit" if bits > 4 else "3bit"

@@ -17,6 +17,7 @@ class Gpu:
     memory_bytes: int  # what the driver reports as total, not the marketing figure
     bandwidth_gbs: float  # 10^9 bytes a second
     fp16_tflops: float  # dense, with FP32 accumulation
+    architecture: str = ""  # generation of its cores, by the maker's name: ampere, rdna3
     fp8_tflops: float | None = None
     fp4_tflops: float | None = None
     int8_tops: float | None = None

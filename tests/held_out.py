@@ -7,9 +7,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from calibration import catalog, profile, sources
-from calibration.bands import Miss, by_kernels, misses, trust
+from calibration.bands import Miss, misses, trust
 from calibration.fit import fit_observations, predicted_errors
-from calibration.observations import Observation, observe
+from calibration.observations import Observation, by_kernels, observe
 from sim.compose import PROFILE
 
 FEWEST = 8  # laboratories with fewer rows are left out together

@@ -25,7 +25,7 @@ WEIGHTS = [
     *(name for group in ("whole", "linear", "gguf") for name in FORMATS[group]),
     *catalog.model(catalog.GENERIC_GGUF).gguf_bits,
 ]
-WORDS = {"id", "name", "vendor", "memory_class", "family", "price_date", "native_weights"}
+WORDS = {"id", "name", "vendor", "architecture", "memory_class", "family", "price_date", "native_weights"}
 WORDS |= {"aliases", "recalled", "sources"}
 
 A_CARD = """

@@ -10,7 +10,7 @@ from sim.errors import UnknownName
 from sim.hardware import Gpu, Host, Model
 
 # What is written in a catalogue file and is no figure.
-WORDS = ("id", "name", "vendor", "memory_class", "family", "price_date", "native_weights", "recalled")
+WORDS = ("id", "name", "vendor", "architecture", "memory_class", "family", "price_date", "native_weights", "recalled")
 FILE_SIZES = "gguf_bits"
 
 
