@@ -20,6 +20,7 @@ from calibration.sources import laboratory
 # What lies between these holds four of five of nearly every laboratory's figures. Of all together it holds nine of ten:
 # between the 10th and the 90th percentile one laboratory in three would have fewer than four of five.
 LOW, HIGH = 0.05, 0.95
+OF_SERVERS = 0.1, 0.9  # whole servers were measured by few laboratories; far out stand those that were overloaded
 FEWEST = 8  # cards, models or sources with fewer rows are left out together
 PARTS = 5
 HELD_OUT: Mapping[str, Callable[[Observation], str]] = {
@@ -96,10 +97,11 @@ def bands(found: Sequence[Miss]) -> dict[str, dict[str, tuple[float, float]]]:
 
 def band(found: Sequence[Miss]) -> tuple[float, float]:
     """The quantiles of measured over predicted, of steps."""
-    return factors([miss.observation.point.source_id for miss in found], [miss.error for miss in found])
+    source_ids = [miss.observation.point.source_id for miss in found]
+    return factors(source_ids, [miss.error for miss in found], (LOW, HIGH))
 
 
-def factors(source_ids: Sequence[str], errors: Sequence[float]) -> tuple[float, float]:
+def factors(source_ids: Sequence[str], errors: Sequence[float], at: Sequence[float]) -> tuple[float, float]:
     """The quantiles of measured over predicted; every laboratory counts like the fourth root of its rows.
 
     One that timed kernels by the thousand says little of how far others' servers are off.
@@ -107,7 +109,7 @@ def factors(source_ids: Sequence[str], errors: Sequence[float]) -> tuple[float, 
     laboratories = [laboratory(source_id) for source_id in source_ids]
     counts = Counter(laboratories)
     weights = np.array([counts[name] ** -0.75 for name in laboratories])
-    low, high = weighted_quantiles(-np.array(errors), weights, (LOW, HIGH))
+    low, high = weighted_quantiles(-np.array(errors), weights, at)
     return float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
 
 
@@ -130,7 +132,7 @@ def of_servers(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[f
                 errors[key].append((row["source_id"], float(np.log1p(figures["error"]))))
     result: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for (label, metric), found in sorted(errors.items()):
-        result[label][metric] = factors([source for source, _ in found], [error for _, error in found])
+        result[label][metric] = factors([source for source, _ in found], [error for _, error in found], OF_SERVERS)
     return dict(result)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import solve
 from scipy.sparse import csr_array, diags
 
+from calibration.eras import EARLY
 from calibration.observations import Observation
 from calibration.scopes import (
     ALL_CORES,
@@ -27,6 +28,7 @@ from calibration.scopes import (
     LATENT,
     LINKS,
     MIXED,
+    TODAY,
     paths,
 )
 from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
@@ -64,7 +66,7 @@ NARROWER = {
 OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
 FIRST_VENDOR = "nvidia"
 # By how much a kind of model or card differs from the others; dense ones are what experts are compared with.
-KINDS = {LATENT: 1.0, EXPERTS: 0.5, DENSE: 1e-4, CORES: 0.2, ALL_CORES: 1e-4}
+KINDS = {LATENT: 1.0, EXPERTS: 0.5, DENSE: 1e-4, CORES: 0.2, ALL_CORES: 1e-4, EARLY: 0.4, TODAY: 1e-4}
 LABORATORY = 0.015
 OVER_RATE = 0.02  # an efficiency above 1 means that the data sheet is wrong, which it seldom is
 NOISE = 0.05  # a residual of so much counts in full; far larger ones count like their root

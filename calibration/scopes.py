@@ -7,7 +7,7 @@ far as the profile knows it, so that a card never measured gets what its class o
 from functools import cache
 from typing import NamedTuple
 
-from calibration.eras import BARE, V0, era, widens_weights
+from calibration.eras import BARE, EARLY, V0, era, widens_weights
 from sim.engine import Traits
 from sim.hardware import Gpu, Model
 
@@ -20,6 +20,7 @@ MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
 LATENT, EXPERTS, DENSE = "latent", "experts", "dense"
 CORES, ALL_CORES = "cores", "all-cores"
+TODAY = "today"
 BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
 COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
@@ -67,13 +68,14 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     kernels, memory, vendor, weights, gpu = family[:5]
     if coefficient in EFFICIENCIES:
         kind = EXPERTS if family.experts else DENSE
-        beside = (f"{kernels}/{kind}/{weights}", cores(family, kernels))
+        beside = (f"{kernels}/{kind}/{weights}", cores(family, kernels), age(family, kernels))
         return (*widening(kernels, memory, vendor, weights, gpu), *beside)
     if coefficient in ATTENTION:
-        return widening(root(family, V0), memory, vendor, LATENT if family.latent else gpu)
+        kernels = root(family, V0)
+        return (*widening(kernels, memory, vendor, LATENT if family.latent else gpu), age(family, kernels))
     if coefficient in LATENCIES:
         kernels = root(family, BARE, V0)
-        return (*widening(kernels, memory, vendor), cores(family, kernels))
+        return (*widening(kernels, memory, vendor), cores(family, kernels), age(family, kernels))
     within = {
         **dict.fromkeys(LINKS, (family.link, gpu)),
         **dict.fromkeys(MIXED, (memory,)),
@@ -87,7 +89,7 @@ def stairs(family: Family, shape: str) -> tuple[str, ...]:
 
     How experts are spread over rows is the formula's to say: what it misses of them is not for dense models.
     """
-    kernels = root(family, V0)
+    kernels = root(family, V0, EARLY)
     found = widening(kernels, family.memory_class, family.vendor, family.weights, family.gpu, shape)
     return found[-1:] if family.experts else found[STAIRS_FROM:]
 
@@ -96,6 +98,11 @@ def cores(family: Family, kernels: str) -> str:
     """The scope of cards of one architecture, whatever their memory."""
     alike = family.kernels in BY_ARCHITECTURE
     return f"{kernels}/{CORES}/{family.architecture}" if alike else f"{kernels}/{ALL_CORES}"
+
+
+def age(family: Family, kernels: str) -> str:
+    """The scope of kernels that were slower than those of today, whatever they run on."""
+    return f"{kernels}/{EARLY}" if family.era == EARLY else f"{kernels}/{TODAY}"
 
 
 def root(family: Family, *eras: str) -> str:
