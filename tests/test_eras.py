@@ -1,0 +1,119 @@
+"""What ran kernels that are gone says nothing of those of today; words for a release tell which."""
+
+from dataclasses import replace
+
+import pytest
+
+from calibration import catalog
+from calibration.eras import ANY, ASYNC, BARE, EARLY, SYNC, V0, era
+from calibration.observations import Observation, by_kernels, observe
+from calibration.points import Point
+from calibration.scopes import COEFFICIENTS, family_of, paths
+from sim.engine import Traits
+
+BATCH = Point(
+    "own",
+    "vllm",
+    "offline",
+    32,
+    "2024",
+    gpu="mi300x",
+    model="llama-3-8b",
+    weights="fp16",
+    prompt_tokens=512,
+    output_tokens=512,
+    e2e_ms_mean=20_000.0,
+)
+SLICE = Point(
+    "own",
+    "llama.cpp",
+    "microbatch",
+    16,
+    "b9000",
+    gpu="rtx-3090",
+    model="llama-3.1-8b",
+    weights="q4_0",
+    prompt_tokens=512,
+    output_tps=900.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "words", "expected"),
+    [
+        ("llama.cpp", "b4567", EARLY),
+        ("llama.cpp", "b11434", ANY),
+        ("llama.cpp", "PR 7676", EARLY),
+        ("llama.cpp", "PR 17505", ANY),
+        ("llama.cpp", "May 2024", EARLY),
+        ("llama.cpp", "Jun 2026", ANY),
+        ("llama.cpp", "v0.6.8", EARLY),
+        ("llama.cpp", "0.32", ANY),
+        ("llama.cpp", "9c35706", ANY),
+        ("llama.cpp", "", ANY),
+        ("vllm", "0.7.3", V0),
+        ("vllm", "0.11.0", SYNC),
+        ("vllm", "0.25.1", ASYNC),
+        ("vllm", "0.24.0 kernels summed", BARE),
+    ],
+)
+def test_words_for_a_release_name_its_time(kernels: str, words: str, expected: str) -> None:
+    assert era(kernels, words) == expected
+
+
+def reasons(point: Point) -> list[str]:
+    return [why for _, why in observe([point])[1]]
+
+
+@pytest.mark.parametrize(("rows", "usable"), [(16, True), (17, False)])
+def test_on_rocm_steps_of_more_than_512_heads_ran_a_kernel_that_is_gone(rows: int, usable: bool) -> None:
+    point = replace(BATCH, load_value=rows)  # 32 heads
+    assert bool(reasons(point)) is not usable
+    assert reasons(replace(point, gpu="h100-80g-sxm")) == []
+    assert reasons(replace(point, engine_version="0.14.0")) == []
+    assert reasons(replace(point, gpu_count=2)) == []
+
+
+def one(point: Point) -> Observation:
+    (found,), _ = observe([point])
+    return found
+
+
+def test_a_slice_of_a_prompt_attends_to_all_that_is_before_it() -> None:
+    shallow, deep = one(SLICE).passes[0][1], one(replace(SLICE, depth_tokens=32768)).passes[0][1]
+    assert deep.cells - shallow.cells == pytest.approx(32768)
+    assert deep.prefill_cells - shallow.prefill_cells == pytest.approx(16 * 32768)
+    assert deep.decodes == shallow.decodes == 16
+
+
+@pytest.mark.parametrize(("rows", "prompts"), [(16, False), (64, False), (128, True)])
+def test_large_slices_are_prompts_and_small_ones_are_steps(rows: int, prompts: bool) -> None:
+    assert one(replace(SLICE, load_value=rows)).of_prompts is prompts
+
+
+def test_engines_are_told_apart_by_kernels_alone() -> None:
+    found = observe([SLICE, replace(BATCH, load_value=4), replace(SLICE, engine="ollama", load="single")])[0]
+    assert [[each.point.engine for each in alike] for alike in by_kernels(found)] == [["llama.cpp", "ollama"], ["vllm"]]
+
+
+def test_every_family_of_an_engine_has_as_many_scopes_of_a_coefficient() -> None:
+    model = catalog.model("llama-3.1-8b")
+    for kernels, releases in (("llama.cpp", ("b4567", "b11434")), ("vllm", ("0.7.3", "0.32"))):
+        cards = [catalog.gpu(name) for name in catalog.names("gpu")]
+        families = [
+            family_of(Traits(kernels, "q4_0", 4.5), card, model, release) for card in cards for release in releases
+        ]
+        for coefficient in COEFFICIENTS:
+            assert len({len(paths(coefficient, family)) for family in families}) == 1
+
+
+def test_cards_of_one_architecture_share_kernels_of_llama_cpp() -> None:
+    model = catalog.model("llama-3.1-8b")
+
+    def scopes(kernels: str, gpu: str) -> set[str]:
+        return set(paths("weights_efficiency", family_of(Traits(kernels, "q4_0", 4.5), catalog.gpu(gpu), model, "")))
+
+    ada, hbm = scopes("llama.cpp", "rtx-4090"), scopes("llama.cpp", "a100-80g-sxm")
+    assert "llama.cpp/cores/ada" in ada & scopes("llama.cpp", "l40s")
+    assert "llama.cpp/cores/ampere" in hbm & scopes("llama.cpp", "rtx-3090")
+    assert not any("cores/" in scope for scope in scopes("vllm", "rtx-4090"))
