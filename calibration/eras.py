@@ -3,7 +3,7 @@
 import re
 
 BARE, V0, SYNC, ASYNC, EARLY, ANY = "bare", "v0", "sync", "async", "early", "any"
-APART = (BARE, V0)  # what the releases that the simulator models are not
+APART = (BARE, V0, EARLY)  # a deployment keeps the words for these: its release would mean another time
 
 V1, DECIDES_AHEAD, MARLIN = (0, 8), (0, 14), (0, 5)  # of vLLM
 # llama.cpp's kernels of today are those since the middle of 2025: its builds and pull requests, Ollama's releases

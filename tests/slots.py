@@ -227,7 +227,7 @@ What is off, and why as far as it is known:
 
 * **Gemma 3 12B** collapses at 6 slots, three before it does here. On that day less memory may have been free, or its
   engine took more than it reckoned; at 6 slots every step is 20 ms longer, what the head takes on a CPU.
-* **The smallest models are too fast here**, by a tenth to a third: their steps are launches and sampling. Launches take
+* **The smallest models are too fast here**, by a fifth to a half: their steps are launches and sampling. Launches take
   longer under Windows than on the Linux servers that the profile was fitted to.
 * **Beyond the memory large bursts are too fast**, by about a factor of two: layers on the host compute all rows of a
   step there, and how fast that CPU is nobody said. Bursts of two, for which they only read, come out right.

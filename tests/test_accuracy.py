@@ -9,7 +9,7 @@ from calibration.fit import fit_observations, predicted_errors
 from tests.accuracy import KINDS, PAGE, ROWS, page
 from tests.accuracy_cells import cell, sizes
 from tests.accuracy_parts import BATCHES, HEADS, heads, heads_table
-from tests.held_out import checks, kind, observations
+from tests.held_out import checks, dense, kind, observations
 from tests.pages import alike
 
 ERRORS = r"([\d.]+)/([\d.]+)"
@@ -83,9 +83,9 @@ def test_what_no_fit_has_seen_is_as_the_page_says() -> None:
         alike(text, cell([one for one in alike_ones if kind(one.observation) == column], targets.get(column)))
 
 
-def test_one_stream_on_a_card_that_the_fit_lacks_is_predicted_from_the_others() -> None:
+def test_one_stream_of_a_dense_model_on_a_card_that_the_fit_lacks_is_predicted_from_the_others() -> None:
     own = [one for one in observations() if one.family.kernels == "llama.cpp"]
-    out = [one for one in own if one.family.gpu == CARD and one.point.load == "single"]
+    out = [one for one in own if one.family.gpu == CARD and one.point.load == "single" and dense(one)]
     fitted = fit_observations([one for one in own if one.family.gpu != CARD]).profile
     median, worse = sizes(predicted_errors(fitted, out))
     assert len(out) >= 8

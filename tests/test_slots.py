@@ -9,6 +9,7 @@ from tests.slots import COLLAPSED, PAGE, Told, measured, page, simulated, tell
 
 MODELS = sorted(measured())
 FAR = {"gemma-3-12b": 2}  # steps of the grid; the others one at most, as the page says
+TOO_FAST = {"qwen3-1.7b": 1.6}  # a small model under Windows, of which the page says why; the others a third at most
 
 
 @pytest.fixture(params=MODELS)
@@ -21,7 +22,7 @@ def test_the_most_slots_that_are_safe_are_found_within_a_step_of_the_grid(told: 
 
 
 def test_below_the_collapse_slots_are_about_as_fast_as_measured(told: Told) -> None:
-    assert 0.7 < statistics.median(told.below) < 1.35
+    assert 0.7 < statistics.median(told.below) < TOO_FAST.get(told.model, 1.35)
 
 
 def test_half_of_the_models_are_within_a_fifth() -> None:
@@ -29,7 +30,7 @@ def test_half_of_the_models_are_within_a_fifth() -> None:
 
 
 def test_above_it_they_are_within_a_factor_of_two_or_little_more(told: Told) -> None:
-    assert all(1 / 2.3 < ratio < 2.3 for ratio in told.above)
+    assert all(1 / 2.4 < ratio < 2.4 for ratio in told.above)
 
 
 def test_of_all_slots_beyond_most_are_within_a_factor_of_two() -> None:
