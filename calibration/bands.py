@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from calibration.fit import fit_observations, predicted_errors
+from calibration.fit import fitted_profile, predicted_errors
 from calibration.least_squares import FOR_CHECKS
 from calibration.observations import KERNELS, Observation, by_kernels
 from calibration.profile import Profile
@@ -63,7 +63,7 @@ def misses(observations: Sequence[Observation], held_out: str) -> list[Miss]:
     found = []
     for alike in by_kernels(observations):
         for known, unknown in folds(alike, held_out):
-            profile = fit_observations([alike[index] for index in known], close_enough=FOR_CHECKS).profile
+            profile = fitted_profile([alike[index] for index in known], close_enough=FOR_CHECKS)
             others = [alike[index] for index in unknown]
             for one, error in zip(others, predicted_errors(profile, others), strict=True):
                 found.append(Miss(held_out, trust(profile, one), one, float(error)))

@@ -48,7 +48,16 @@ def fit_observations(
     name: str = "measured",
     close_enough: float = CLOSE_ENOUGH,
 ) -> Fit:
-    """The same from observations, each engine's kernels by themselves."""
+    """The same from observations."""
+    profile = fitted_profile(observations, name, close_enough)
+    errors = predicted_errors(profile, observations)
+    return Fit(profile, tuple(observations), tuple(errors.tolist()), tuple(unusable))
+
+
+def fitted_profile(
+    observations: Sequence[Observation], name: str = "measured", close_enough: float = CLOSE_ENOUGH
+) -> Profile:
+    """What follows from observations, each engine's kernels by themselves, without how far off they are."""
     stairs: dict[str, Steps] = {}
     parts: dict[tuple[str, str], float] = {}
     laboratories: dict[str, float] = {}
@@ -58,7 +67,7 @@ def fit_observations(
         parts |= found.parts
         laboratories |= found.laboratories
     solution = Solution(parts, laboratories)
-    profile = Profile(
+    return Profile(
         name=name,
         trust="measured",
         coefficients=coefficients(solution, observations),
@@ -67,8 +76,6 @@ def fit_observations(
         staircases=stairs,
         seen=seen(observations),
     )
-    errors = predicted_errors(profile, observations)
-    return Fit(profile, tuple(observations), tuple(errors.tolist()), tuple(unusable))
 
 
 def solved(observations: Sequence[Observation], close_enough: float) -> tuple[Solution, dict[str, Steps]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from calibration import catalog, profile, sources
 from calibration.bands import Miss, misses, trust
-from calibration.fit import fit_observations, predicted_errors
+from calibration.fit import fitted_profile, predicted_errors
 from calibration.observations import Observation, by_kernels, observe
 from sim.compose import PROFILE
 
@@ -62,7 +62,7 @@ def _without(way: str) -> Iterator[Miss]:
 def _without_own(family: Sequence[Observation], way: str) -> Iterator[Miss]:
     for out in _parts(family, way):
         left = {id(one) for one in out}
-        fitted = fit_observations([one for one in family if id(one) not in left]).profile
+        fitted = fitted_profile([one for one in family if id(one) not in left])
         for one, error in zip(out, predicted_errors(fitted, out), strict=True):
             yield Miss(way, trust(fitted, one), one, float(error))
 
