@@ -14,7 +14,7 @@ import numpy as np
 from calibration.fit import fitted_profile, predicted_errors
 from calibration.least_squares import FOR_CHECKS
 from calibration.observations import KERNELS, Observation, by_kernels
-from calibration.profile import Profile
+from calibration.profile import Profile, band_label
 from calibration.sources import laboratory
 
 # What lies between these holds four of five of nearly every laboratory's figures. Of all together it holds nine of ten:
@@ -65,9 +65,14 @@ def misses(observations: Sequence[Observation], held_out: str) -> list[Miss]:
         for known, unknown in folds(alike, held_out):
             profile = fitted_profile([alike[index] for index in known], close_enough=FOR_CHECKS)
             others = [alike[index] for index in unknown]
-            for one, error in zip(others, predicted_errors(profile, others), strict=True):
-                found.append(Miss(held_out, trust(profile, one), one, float(error)))
+            found += predicted(held_out, profile, others)
     return found
+
+
+def predicted(held_out: str, profile: Profile, unseen: Sequence[Observation]) -> list[Miss]:
+    """What a profile makes of observations that were held out of its fit."""
+    errors = predicted_errors(profile, unseen)
+    return [Miss(held_out, trust(profile, one), one, float(error)) for one, error in zip(unseen, errors, strict=True)]
 
 
 def trust(profile: Profile, one: Observation) -> str:
@@ -80,7 +85,7 @@ def bands(found: Sequence[Miss]) -> dict[str, dict[str, tuple[float, float]]]:
     result: dict[str, dict[str, tuple[float, float]]] = {}
     grouped: dict[str, list[Miss]] = defaultdict(list)
     for miss in found:
-        grouped[f"{miss.observation.family.kernels}/{miss.trust}"].append(miss)
+        grouped[band_label(miss.observation.family.kernels, miss.trust)].append(miss)
     for label, alike in sorted(grouped.items()):
         prompts = [miss for miss in alike if miss.observation.of_prompts]
         steps = [miss for miss in alike if not miss.observation.of_prompts]
@@ -128,7 +133,7 @@ def of_servers(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[f
     for row in rows:
         for metric, figures in row["metrics"].items():
             if metric in METRICS and figures["error"] > -1:
-                key = f"{KERNELS[row['engine']]}/{row['trust']}", METRICS[metric]
+                key = band_label(KERNELS[row["engine"]], row["trust"]), METRICS[metric]
                 errors[key].append((row["source_id"], float(np.log1p(figures["error"]))))
     result: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for (label, metric), found in sorted(errors.items()):

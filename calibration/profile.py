@@ -86,7 +86,12 @@ class Profile:
 
     def band(self, kernels: str, trust: str, metric: str) -> tuple[float, float]:
         """Factors on a prediction between which four measurements of five lie; both 1 where that is not known."""
-        return self.bands.get(f"{kernels}/{trust}", {}).get(metric, (1.0, 1.0))
+        return self.bands.get(band_label(kernels, trust), {}).get(metric, (1.0, 1.0))
+
+
+def band_label(kernels: str, trust: str) -> str:
+    """What bands of an engine's kernels are kept under."""
+    return f"{kernels}/{trust}"
 
 
 def at(curve: Steps, rows: float) -> float:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from calibration import catalog, profile, sources
-from calibration.bands import Miss, misses, trust
+from calibration.bands import Miss, misses, predicted, trust
 from calibration.fit import fitted_profile, predicted_errors
 from calibration.observations import Observation, by_kernels, observe
 from sim.compose import PROFILE
@@ -63,8 +63,7 @@ def _without_own(family: Sequence[Observation], way: str) -> Iterator[Miss]:
     for out in _parts(family, way):
         left = {id(one) for one in out}
         fitted = fitted_profile([one for one in family if id(one) not in left])
-        for one, error in zip(out, predicted_errors(fitted, out), strict=True):
-            yield Miss(way, trust(fitted, one), one, float(error))
+        yield from predicted(way, fitted, out)
 
 
 def _parts(family: Sequence[Observation], way: str) -> list[list[Observation]]:
