@@ -7,20 +7,19 @@ to be worth it. Every laboratory may be slower or faster as a whole, so that its
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from scipy.linalg import solve
-from scipy.sparse import csr_array, diags
+from scipy.sparse import csr_array, diags_array
 
 from calibration.eras import EARLY
 from calibration.observations import Observation
 from calibration.scopes import (
-    ALL_CORES,
     ATTENTION,
     COEFFICIENTS,
     CORES,
-    DENSE,
     EFFICIENCIES,
     EXPERTS,
     HOST,
@@ -28,7 +27,6 @@ from calibration.scopes import (
     LATENT,
     LINKS,
     MIXED,
-    TODAY,
     paths,
 )
 from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
@@ -65,9 +63,9 @@ NARROWER = {
 }
 OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
 FIRST_VENDOR = "nvidia"
-# By how much a kind of model or card differs from the others; dense ones are what experts are compared with.
-KINDS = {LATENT: 1.0, EXPERTS: 0.5, DENSE: 1e-4, CORES: 0.2, ALL_CORES: 1e-4, EARLY: 0.4, TODAY: 1e-4}
-LABORATORY = 0.015
+# By how much a kind of model, of cores or of kernels differs from the others.
+KINDS = {LATENT: 1.0, EXPERTS: 0.5, CORES: 0.2, EARLY: 0.4}
+LABORATORY, OF_LABORATORIES = "laboratory", 0.015
 OVER_RATE = 0.02  # an efficiency above 1 means that the data sheet is wrong, which it seldom is
 NOISE = 0.05  # a residual of so much counts in full; far larger ones count like their root
 STEP = 1e-4  # of a logarithm, for a derivative
@@ -107,31 +105,29 @@ class Problem:
     def _number_parameters(self) -> None:
         """Which parameters make up each coefficient of each observation."""
         self.keys: dict[tuple[str, str], int] = {}
-        self.members: dict[str, list[Array]] = {}
-        for name in COEFFICIENTS:
-            chains = [paths(name, one.family) for one in self.observations]
-            self.members[name] = [self._numbers(name, level) for level in zip(*chains, strict=True)]
-        self.laboratory = self._numbers("laboratory", [one.point.source_id for one in self.observations])
-        self.rates = self._rates()
+        chains = {name: [self._chain(name, one) for one in self.observations] for name in (*COEFFICIENTS, LABORATORY)}
+        matrices = {name: self._made_of(found) for name, found in chains.items()}
+        self.laboratory = matrices.pop(LABORATORY)
+        self.members = matrices
+        # one row for every efficiency that occurs: where its parts come to more than 0 it breaks the bound
+        self.rates = self._made_of(sorted({parts for name in RATES for parts in chains[name]}))
         self.expected = np.array([expected(*key) for key in self.keys])
         self.spread = np.array([spread(*key) for key in self.keys])
 
-    def _rates(self) -> Array:
-        """One row for every efficiency that occurs, with a one for each of its parts: above 0 it breaks the bound."""
-        chains = {
-            tuple(part[row] for part in self.members[name]) for name in RATES for row in range(len(self.observations))
-        }
-        ordered = sorted(chains)
-        rows = np.repeat(np.arange(len(ordered)), [len(chain) for chain in ordered])
-        columns = np.concatenate([np.array(chain) for chain in ordered])
-        return csr_array((np.ones(len(rows)), (rows, columns)), (len(ordered), len(self.keys)))
+    def _chain(self, name: str, one: Observation) -> tuple[int, ...]:
+        """The parameters that make up one observation's coefficient, or its laboratory's."""
+        scopes = (one.point.source_id,) if name == LABORATORY else paths(name, one.family)
+        return tuple(self.keys.setdefault((name, scope), len(self.keys)) for scope in scopes)
 
-    def _numbers(self, name: str, scopes: Sequence[str]) -> Array:
-        return np.array([self.keys.setdefault((name, scope), len(self.keys)) for scope in scopes])
+    def _made_of(self, chains: Sequence[tuple[int, ...]]) -> Array:
+        """A row for each chain, with a one for each of its parameters."""
+        rows = np.repeat(np.arange(len(chains)), [len(parts) for parts in chains])
+        columns = np.fromiter(chain.from_iterable(chains), dtype=int)
+        return csr_array((np.ones(len(rows)), (rows, columns)), (len(chains), len(self.keys)))
 
     def coefficients(self, parameters: Array) -> dict[str, Array]:
         """The logarithm of every coefficient, one entry an observation."""
-        return {name: sum(parameters[part] for part in parts) for name, parts in self.members.items()}
+        return {name: parts @ parameters for name, parts in self.members.items()}
 
     def times_of(self, coefficients: Mapping[str, Array]) -> Array:
         """Logarithms of the times that these coefficients give."""
@@ -148,15 +144,10 @@ class Problem:
         """The predicted logarithms, and their derivatives: one coefficient moved at a time, for all at once."""
         coefficients = self.coefficients(parameters)
         here = self.times_of(coefficients)
-        every = np.arange(len(self.observations))
-        columns, values = [self.laboratory], [np.ones(len(every))]
+        matrix = self.laboratory
         for name, parts in self.members.items():
             moved = (self.times_of({**coefficients, name: coefficients[name] + STEP}) - here) / STEP
-            columns += parts
-            values += [moved] * len(parts)
-        shape = (len(every), len(self.keys))
-        places = (np.tile(every, len(columns)), np.concatenate(columns))
-        matrix = csr_array((np.concatenate(values), places), shape)
+            matrix = matrix + diags_array(moved) @ parts
         return here, matrix
 
     def solved(self, close_enough: float = CLOSE_ENOUGH, near: Solution | None = None) -> Solution:
@@ -166,8 +157,8 @@ class Problem:
             off, matrix = self._off(parameters)
             weights = (self.weights / NOISE) ** 2 / np.sqrt(1 + (off / NOISE) ** 2)
             over = np.maximum(self.rates @ parameters, 0.0) / OVER_RATE**2
-            normal = (matrix.T @ diags(weights) @ matrix).toarray() + np.diag(self.spread**-2.0)
-            normal += (self.rates.T @ diags((over > 0) / OVER_RATE**2) @ self.rates).toarray()
+            normal = (matrix.T @ diags_array(weights) @ matrix).toarray() + np.diag(self.spread**-2.0)
+            normal += (self.rates.T @ diags_array((over > 0) / OVER_RATE**2) @ self.rates).toarray()
             slope = matrix.T @ (weights * off) + self.rates.T @ over + (parameters - self.expected) / self.spread**2
             step = solve(normal, -slope, assume_a="pos")
             share = self._helpful_share(parameters, step)
@@ -175,12 +166,12 @@ class Problem:
             if np.abs(share * step).max() < close_enough:
                 break
         parts = dict(zip(self.keys, parameters.tolist(), strict=True))
-        laboratories = {path: value for (name, path), value in parts.items() if name == "laboratory"}
-        return Solution({key: value for key, value in parts.items() if key[0] != "laboratory"}, laboratories)
+        laboratories = {path: value for (name, path), value in parts.items() if name == LABORATORY}
+        return Solution({key: value for key, value in parts.items() if key[0] != LABORATORY}, laboratories)
 
     def _off(self, parameters: Array) -> tuple[Array, Array]:
         here, matrix = self.slopes(parameters)
-        return here + parameters[self.laboratory] - self.measured, matrix
+        return here + self.laboratory @ parameters - self.measured, matrix
 
     def _helpful_share(self, parameters: Array, step: Array) -> float:
         """How much of a step lowers the cost."""
@@ -191,7 +182,7 @@ class Problem:
 
     def cost(self, parameters: Array) -> float:
         """Implausibility: small residuals squared, large ones as they are, and distances from the priors squared."""
-        off = self.times_of(self.coefficients(parameters)) + parameters[self.laboratory] - self.measured
+        off = self.times_of(self.coefficients(parameters)) + self.laboratory @ parameters - self.measured
         misfit = self.weights**2 * (np.sqrt(1 + (off / NOISE) ** 2) - 1)
         over = np.maximum(self.rates @ parameters, 0.0) / OVER_RATE
         apart = (parameters - self.expected) / self.spread
@@ -220,8 +211,8 @@ def expected(name: str, path: str) -> float:
 
 def spread(name: str, path: str) -> float:
     """By how much that may be off."""
-    if name == "laboratory":
-        return LABORATORY
+    if name == LABORATORY:
+        return OF_LABORATORIES
     for kind, width in KINDS.items():
         if kind in path.split("/"):
             return width

@@ -18,9 +18,9 @@ HOST = ("host_step_us", "host_row_us")
 LINKS = ("all_reduce_us", "link_efficiency")
 MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
-LATENT, EXPERTS, DENSE = "latent", "experts", "dense"
-CORES, ALL_CORES = "cores", "all-cores"
-TODAY = "today"
+LATENT, EXPERTS = "latent", "experts"
+ALONE, NVLINK, PAIR, PCIE = "alone", "nvlink", "pair", "pcie"
+CORES = "cores"
 BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
 COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
@@ -67,15 +67,19 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     """The scopes that a coefficient is made of, the widest first."""
     kernels, memory, vendor, weights, gpu = family[:5]
     if coefficient in EFFICIENCIES:
-        kind = EXPERTS if family.experts else DENSE
-        beside = (f"{kernels}/{kind}/{weights}", cores(family, kernels), age(family, kernels))
-        return (*widening(kernels, memory, vendor, weights, gpu), *beside)
+        experts = (f"{kernels}/{EXPERTS}/{weights}",) if family.experts else ()
+        return (
+            *widening(kernels, memory, vendor, weights, gpu),
+            *experts,
+            *cores(family, kernels),
+            *age(family, kernels),
+        )
     if coefficient in ATTENTION:
         kernels = root(family, V0)
-        return (*widening(kernels, memory, vendor, LATENT if family.latent else gpu), age(family, kernels))
+        return (*widening(kernels, memory, vendor, LATENT if family.latent else gpu), *age(family, kernels))
     if coefficient in LATENCIES:
         kernels = root(family, BARE, V0)
-        return (*widening(kernels, memory, vendor), cores(family, kernels), age(family, kernels))
+        return (*widening(kernels, memory, vendor), *cores(family, kernels), *age(family, kernels))
     within = {
         **dict.fromkeys(LINKS, (family.link, gpu)),
         **dict.fromkeys(MIXED, (memory,)),
@@ -94,15 +98,14 @@ def stairs(family: Family, shape: str) -> tuple[str, ...]:
     return found[-1:] if family.experts else found[STAIRS_FROM:]
 
 
-def cores(family: Family, kernels: str) -> str:
+def cores(family: Family, kernels: str) -> tuple[str, ...]:
     """The scope of cards of one architecture, whatever their memory."""
-    alike = family.kernels in BY_ARCHITECTURE
-    return f"{kernels}/{CORES}/{family.architecture}" if alike else f"{kernels}/{ALL_CORES}"
+    return (f"{kernels}/{CORES}/{family.architecture}",) if family.kernels in BY_ARCHITECTURE else ()
 
 
-def age(family: Family, kernels: str) -> str:
+def age(family: Family, kernels: str) -> tuple[str, ...]:
     """The scope of kernels that were slower than those of today, whatever they run on."""
-    return f"{kernels}/{EARLY}" if family.era == EARLY else f"{kernels}/{TODAY}"
+    return (f"{kernels}/{EARLY}",) if family.era == EARLY else ()
 
 
 def root(family: Family, *eras: str) -> str:
@@ -113,8 +116,19 @@ def root(family: Family, *eras: str) -> str:
 def link(gpu: Gpu, cards: int) -> str:
     """Two cards on PCIe exchange directly; more of them go round."""
     if cards == 1:
-        return "alone"
-    return "nvlink" if gpu.nvlink_gbs else "pair" if cards == 2 else "pcie"
+        return ALONE
+    return NVLINK if gpu.nvlink_gbs else PAIR if cards == 2 else PCIE
+
+
+def standard_link(family: Family) -> bool:
+    """Whether the cards exchange alike wherever they stand: over PCIe two machines were three times apart."""
+    return family.link in (ALONE, NVLINK)
+
+
+def measurable(family: Family, model: str) -> str:
+    """What a card is measured with: a sort of format, a model, and the link where there is one."""
+    beside = () if family.link == ALONE else (family.link,)
+    return "/".join((family.weights, model, *beside))
 
 
 def widening(*parts: str) -> tuple[str, ...]:

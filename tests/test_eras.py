@@ -8,7 +8,7 @@ from calibration import catalog
 from calibration.eras import ANY, ASYNC, BARE, EARLY, SYNC, V0, era
 from calibration.observations import Observation, by_kernels, observe
 from calibration.points import Point
-from calibration.scopes import COEFFICIENTS, family_of, paths
+from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, family_of, paths
 from sim.engine import Traits
 
 BATCH = Point(
@@ -96,15 +96,13 @@ def test_engines_are_told_apart_by_kernels_alone() -> None:
     assert [[each.point.engine for each in alike] for alike in by_kernels(found)] == [["llama.cpp", "ollama"], ["vllm"]]
 
 
-def test_every_family_of_an_engine_has_as_many_scopes_of_a_coefficient() -> None:
-    model = catalog.model("llama-3.1-8b")
-    for kernels, releases in (("llama.cpp", ("b4567", "b11434")), ("vllm", ("0.7.3", "0.32"))):
-        cards = [catalog.gpu(name) for name in catalog.names("gpu")]
-        families = [
-            family_of(Traits(kernels, "q4_0", 4.5), card, model, release) for card in cards for release in releases
-        ]
-        for coefficient in COEFFICIENTS:
-            assert len({len(paths(coefficient, family)) for family in families}) == 1
+@pytest.mark.parametrize("release", ["b4567", "b11434"])
+def test_only_early_kernels_are_corrected_for_their_age(release: str) -> None:
+    family = family_of(
+        Traits("llama.cpp", "q4_0", 4.5), catalog.gpu("rtx-4090"), catalog.model("llama-3.1-8b"), release
+    )
+    corrected = {name for name in COEFFICIENTS if f"llama.cpp/{EARLY}" in paths(name, family)}
+    assert corrected == ({*EFFICIENCIES, *ATTENTION, *LATENCIES, *HOST} if release == "b4567" else set())
 
 
 def test_cards_of_one_architecture_share_kernels_of_llama_cpp() -> None:
