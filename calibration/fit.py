@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Any
 
+from calibration import sources
 from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
 from calibration.observations import Observation, by_kernels, observe
 from calibration.points import Point
 from calibration.profile import Profile, Steps, load
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, paths
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, measurable, paths, standard_link
 from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
 
@@ -131,13 +132,18 @@ def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
     """Which models in which sort of format had decode steps measured, with whose kernels and on which card."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for one in observations:
-        steps = any(work.decodes for _, work in one.passes)
-        counts[f"{one.family.kernels}/{one.family.gpu}", f"{one.family.weights}/{one.model}"] += steps
+        steps = any(work.decodes for _, work in one.passes) and is_like_the_users(one)
+        counts[f"{one.family.kernels}/{one.family.gpu}", measurable(one.family, one.model)] += steps
     found: dict[str, set[str]] = defaultdict(set)
     for (place, model), count in counts.items():
         if count >= ENOUGH:
             found[place].add(model)
     return {place: frozenset(models) for place, models in found.items()}
+
+
+def is_like_the_users(one: Observation) -> bool:
+    """Whether a measurement speaks of the user's machine: another's links over PCIe do not."""
+    return standard_link(one.family) or one.point.source_id not in sources.sources()
 
 
 def predicted_errors(profile: Profile, observations: Sequence[Observation]) -> Any:

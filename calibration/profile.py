@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.eras import ANY, APART
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, paths, stairs
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, measurable, paths, stairs, standard_link
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
@@ -46,7 +46,7 @@ class Profile:
     host: HostRates
     sources: Mapping[str, str]  # coefficient and scope -> where it comes from
     staircases: Mapping[str, Steps] = field(default_factory=dict)  # by scope, the model's own last
-    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kernels/gpu -> weight class/model measured
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kernels/gpu -> what was measured on it
     bands: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # kernels/trust -> metric
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # in and out of sample, as fractions
 
@@ -82,7 +82,9 @@ class Profile:
         on_card = self.seen.get(f"{family.kernels}/{family.gpu}")
         if on_card is None:
             return "extrapolated"
-        return "measured" if f"{family.weights}/{model}" in on_card else "interpolated"
+        if measurable(family, model) in on_card:
+            return "measured"
+        return "interpolated" if standard_link(family) else "extrapolated"
 
     def band(self, kernels: str, trust: str, metric: str) -> tuple[float, float]:
         """Factors on a prediction between which four measurements of five lie; both 1 where that is not known."""

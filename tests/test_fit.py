@@ -103,6 +103,30 @@ def test_a_model_that_was_not_measured_is_interpolated(plain: Fit) -> None:
     assert {plain.profile.trust_in(one.family, one.model) for one in bench()} == {"measured"}
 
 
+def joined(gpu: str, source: str = "here") -> list[Observation]:
+    """Four cards of a kind that share a model."""
+    points = [replace(step(gpu, "llama-3.1-8b", rows), gpu_count=4, source_id=source) for rows in (1, 8, 64)]
+    return [timed(point) for point in points]
+
+
+def trusts(known: list[Observation], asked: list[Observation]) -> set[str]:
+    profile = fit_observations(known).profile
+    return {profile.trust_in(one.family, one.model) for one in asked}
+
+
+@pytest.mark.parametrize(("gpu", "unknown"), [("a100-40g-sxm", "interpolated"), ("l40s", "extrapolated")])
+def test_a_link_is_measured_where_it_was_measured(gpu: str, unknown: str) -> None:
+    alone = bench(cards=(gpu,))
+    assert trusts(alone, joined(gpu)) == {unknown}
+    assert trusts([*alone, *joined(gpu)], joined(gpu)) == {"measured"}
+    assert trusts([*alone, *joined(gpu)], alone) == {"measured"}
+
+
+def test_others_machines_do_not_tell_how_cards_exchange_over_pcie() -> None:
+    elsewhere = joined("l40s", next(iter(sources.sources())))
+    assert trusts([*bench(cards=("l40s",)), *elsewhere], joined("l40s")) == {"extrapolated"}
+
+
 def test_no_step_from_the_solution_makes_it_more_plausible() -> None:
     problem = Problem(bench())
     solution = problem.solved()

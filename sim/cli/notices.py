@@ -45,6 +45,7 @@ def _of_deployment(row: Prepared) -> Iterator[str]:
         return
     yield from (f"{row.variant.id}: {warning}" for warning in row.deployment.warnings)
     yield from _of_memory(row)
+    yield from _of_link(row)
     if row.deployment.scheduler.clairvoyant:
         yield f"{row.variant.id}: its scheduler reads the true output length, which no real engine knows"
 
@@ -60,6 +61,14 @@ def _of_memory(row: Prepared) -> Iterator[str]:
         return
     words = " ".join(f"{flag(name)} {value}" for name, value in names.settings(most, lane).items())
     yield f"{row.variant.id}: of {memory.slots} slots of {lane:,} tokens {most} fit beside the weights: {words}"
+
+
+def _of_link(row: Prepared) -> Iterator[str]:
+    """Cards that exchange over PCIe, on a machine that nobody measured."""
+    assert row.deployment is not None
+    cards, joined = row.deployment.traits.tensor_parallel, row.deployment.gpus[0].nvlink_gbs
+    if cards > 1 and not joined and compose.step_trust(row.variant, row.deployment) != MEASURED:
+        yield f"{row.variant.id}: how fast {cards} cards exchange over PCIe differs by machine, up to threefold"
 
 
 def flag(name: str) -> str:
