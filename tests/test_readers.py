@@ -1,6 +1,7 @@
 """Files of other tools: told by their content, filled with what is given, refused by place."""
 
 import gzip
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -157,6 +158,49 @@ def test_a_column_that_does_not_exist_cannot_be_given() -> None:
 def test_a_count_that_is_no_count_cannot_be_given() -> None:
     with pytest.raises(UsageError, match=r"'slots' is given as 'many'"):
         read(FORMATS / "aiperf.json", {"slots": "many"})
+
+
+# -- names as tools write them
+
+
+@pytest.mark.parametrize(
+    ("written", "model", "weights"),
+    [
+        ("Qwen/Qwen3-8B-FP8", "qwen3-8b", "fp8"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int8", "qwen2.5-7b", "int8"),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16", "llama-3.1-8b", "w4a16"),
+        ("cyankiwi/Qwen3-30B-A3B-AWQ-4bit", "qwen3-30b-a3b", "awq"),
+        ("/hub/models--Qwen--Qwen3-8B-AWQ/snapshots/7a1c0c26", "qwen3-8b", "awq"),
+        ("llama3.1:8b-instruct-q4_K_M", "llama-3.1-8b", "q4_k_m"),
+        ("llama3.1:latest", "llama-3.1-8b", ""),
+        ("hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M", "qwen3-8b", "q4_k_m"),
+        ("Qwen3-8B-UD-Q8_0.gguf", "qwen3-8b", "q8_0"),
+        ("unsloth_Qwen3-8B-GGUF_Qwen3-8B-Q4_K_M.gguf", "qwen3-8b", "q4_k_m"),
+    ],
+)
+def test_a_model_and_its_format_are_known_by_what_servers_call_them(
+    written: str, model: str, weights: str, tmp_path: Path
+) -> None:
+    text = (FORMATS / "vllm_bench_closed.json").read_text(encoding="utf-8")
+    (tmp_path / "run.json").write_text(text.replace("acme/Tiny-1B", written))
+    point = read(tmp_path / "run.json").points[0]
+    assert (point.model, point.weights) == (model, weights)
+
+
+@pytest.mark.parametrize(
+    ("written", "card"),
+    [
+        ("AMD Radeon RX 7900 XTX (RADV NAVI31)", "rx-7900-xtx"),
+        ("Intel(R) Arc(TM) B580 Graphics (BMG G21)", "arc-b580"),
+        ("AMD Instinct MI300X VF", "mi300x"),
+        ("AMD Radeon Graphics (RADV GFX1201)", "AMD Radeon Graphics (RADV GFX1201)"),
+    ],
+)
+def test_a_card_is_known_by_what_its_driver_calls_it(written: str, card: str, tmp_path: Path) -> None:
+    text = (FORMATS / "llama_bench.jsonl").read_text(encoding="utf-8")
+    row = json.loads(text.split("\n")[0]) | {"gpu_info": written, "backends": "Vulkan"}
+    (tmp_path / "bench.jsonl").write_text(json.dumps(row) + "\n")
+    assert read(tmp_path / "bench.jsonl").points[0].gpu == card
 
 
 # -- where it stands
