@@ -103,6 +103,34 @@ def test_an_export_without_its_load_is_refused(tmp_path: Path) -> None:
     assert refusal.field == "input_config.concurrency"
 
 
+def phases(*asked: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of AIPerf 0.10: named phases, those that warm up among them."""
+    warmup = {"name": "warmup", "type": "concurrency", "exclude_from_results": True, "requests": 2, "concurrency": 2}
+    served = {"items": [{"name": "acme/Tiny-1B"}]}
+    return {"models": served, "datasets": [{"rate": 16_000}], "phases": [warmup, *asked]}
+
+
+@pytest.mark.parametrize(
+    ("phase", "load"),
+    [
+        ({"type": "concurrency", "concurrency": 16}, ("closed", 16)),
+        ({"type": "poisson", "rate": 0.8}, ("poisson", 0.8)),
+        ({"type": "constant", "rate": 2}, ("constant", 2)),
+    ],
+)
+def test_the_load_is_that_of_the_phase_that_was_measured(
+    phase: dict[str, Any], load: tuple[str, float], tmp_path: Path
+) -> None:
+    (point,) = changed("aiperf.json", tmp_path, input_config=phases(phase)).points
+    assert (point.load, point.load_value, point.model) == (*load, "acme/Tiny-1B")
+
+
+def test_a_phase_whose_arrivals_are_no_load_is_refused_by_its_type(tmp_path: Path) -> None:
+    asked = phases({"type": "gamma", "rate": 2})
+    (refusal,) = changed("aiperf.json", tmp_path, input_config=asked).rejected
+    assert (refusal.field, refusal.reason.split()[0]) == ("input_config.phases.type", "'gamma'")
+
+
 def test_the_older_tool_of_the_family_is_read_too() -> None:
     point = read(FORMATS / "genai_perf.json").points[0]
     assert (point.load, point.tpot_ms_mean, point.success_rate) == ("single", 38, None)

@@ -20,6 +20,7 @@ PITFALLS = (
 )
 
 TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3, "seconds": 1e3, "milliseconds": 1.0}
+PATTERNS = ("poisson", "constant")
 DEEPEST = 6  # levels of the configuration that are looked through
 
 
@@ -74,12 +75,9 @@ def _ms(metrics: Row, name: str, statistic: str) -> float | None:
 
 def _load(config: Row, sent: float | None) -> tuple[str, float]:
     """The load that the configuration asks for; where it stands in there has changed from version to version."""
-    rate = next((row for row in _within(config) if row.values.get("request_rate")), None)
-    if rate is not None:
-        pattern = next((text for name in ("arrival_pattern", "request_rate_mode") if (text := rate.text(name))), "")
-        if pattern not in ("", "poisson", "constant"):
-            raise rate.refuse("arrival_pattern", f"'{pattern}' is none of the points table's loads")
-        return pattern or "poisson", rate.needed("request_rate")
+    rated = next((row for row in _within(config) if row.values.get(_rate_in(row))), None)
+    if rated is not None:
+        return _pattern(rated), rated.needed(_rate_in(rated))
     cap = next((row for row in _within(config) if row.values.get("concurrency")), None)
     if cap is None:
         raise config.refuse("concurrency", "neither a concurrency nor a request rate is stated")
@@ -90,16 +88,34 @@ def _load(config: Row, sent: float | None) -> tuple[str, float]:
     return ("burst", sent) if sent is not None and sent <= users else ("closed", users)
 
 
+def _rate_in(row: Row) -> str:
+    """What a table calls the rate of its requests: elsewhere than in a phase, `rate` may be of anything."""
+    return "rate" if row.within.endswith("phases.") else "request_rate"
+
+
+def _pattern(rate: Row) -> str:
+    """How requests arrive at a rate."""
+    named = ("arrival_pattern", "request_rate_mode", "type")
+    name, pattern = next(((name, text) for name in named if (text := rate.text(name))), ("", "poisson"))
+    if pattern not in PATTERNS:
+        raise rate.refuse(name, f"'{pattern}' is none of the points table's loads")
+    return pattern
+
+
 def _model(config: Row) -> str:
     for row in _within(config):
         names = row.values.get("model_names")
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
-    return ""
+    listed = config.inside("models").values.get("items")
+    first = listed[0] if isinstance(listed, list) and listed else None
+    return Row(first).text("name") if isinstance(first, Mapping) else ""
 
 
 def _within(row: Row, depth: int = 0) -> Iterator[Row]:
-    """A table and the tables in it, from the outside in, lists of them included."""
+    """A table and the tables in it, from the outside in, lists of them included; phases that only warm up are not."""
+    if row.values.get("exclude_from_results") is True:
+        return
     yield row
     if depth < DEEPEST:
         for name, value in row.values.items():
