@@ -70,3 +70,31 @@ def test_the_printed_block_means_what_the_file_means() -> None:
     assert (first.load, first.load_value, first.model, first.success_rate) == ("closed", 4, "acme/Tiny-1B", 0.9)
     assert (second.load, second.load_value, second.model) == ("poisson", 2, "unstated")
     assert (second.tpot_ms_mean, second.itl_ms_p99, second.output_tokens) == (38, 60, 50)
+
+
+def printed(tmp_path: Path, above: str, *inside: str) -> Point:
+    """The point of a printed block of 36 requests with more lines above its figures and among them."""
+    text = (FORMATS / "vllm_console.txt").read_text(encoding="utf-8")
+    block = text[text.index("====") :].partition("\n\n")[0]
+    title, _, figures = block.partition("\n")
+    path = tmp_path / "console.txt"
+    path.write_text("\n".join((above, title, *inside, figures)))
+    (point,) = read(path).points
+    return point
+
+
+@pytest.mark.parametrize(("cap", "load"), [("4", ("closed", 4)), ("None", ("burst", 36))])
+def test_a_cap_that_is_printed_above_the_block_alone_is_heeded(
+    cap: str, load: tuple[str, float], tmp_path: Path
+) -> None:
+    point = printed(tmp_path, f"Traffic request rate: inf\nMaximum request concurrency: {cap}")
+    assert (point.load, point.load_value) == load
+
+
+@pytest.mark.parametrize(("cap", "load"), [("4", ("closed", 4)), ("not set", ("burst", 36))])
+def test_the_block_that_sglang_prints_says_its_engine_load_and_latency(
+    cap: str, load: tuple[str, float], tmp_path: Path
+) -> None:
+    lines = "Backend: sglang", "Traffic request rate: inf", f"Max request concurrency: {cap}"
+    point = printed(tmp_path, "", *lines, "Mean E2E Latency (ms): 1942.0")
+    assert (point.engine, point.load, point.load_value, point.e2e_ms_mean) == ("sglang", *load, 1942)

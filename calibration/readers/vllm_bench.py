@@ -21,6 +21,8 @@ ASSUMED = {"engine": "vllm"}
 ENGINES = {
     "tgi": "tgi",
     "sglang": "sglang",
+    "sglang-oai": "sglang",
+    "sglang-oai-chat": "sglang",
     "tensorrt-llm": "tensorrt-llm",
     "llama.cpp": "llama.cpp",
     "deepspeed-mii": "deepspeed-mii",

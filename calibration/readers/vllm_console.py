@@ -1,4 +1,4 @@
-"""What `vllm bench serve` prints when it ends: a block of figures, below the options it was started with."""
+"""What `vllm bench serve` prints when it ends, and SGLang's after it: figures below the options it was started with."""
 
 import re
 from collections.abc import Iterator
@@ -22,18 +22,25 @@ NAMES = {
     "Successful requests": "completed",
     "Failed requests": "failed",
     "Maximum request concurrency": "max_concurrency",
+    "Max request concurrency": "max_concurrency",
     "Request rate configured (RPS)": "request_rate",
+    "Traffic request rate": "request_rate",
+    "Backend": "backend",
     "Total input tokens": "total_input_tokens",
     "Total generated tokens": "total_output_tokens",
     "Request throughput (req/s)": "request_throughput",
     "Output token throughput (tok/s)": "output_throughput",
     **{
-        f"{statistic} {figure} (ms)": f"{statistic.lower()}_{figure.lower()}_ms"
+        f"{statistic} {figure} (ms)": f"{statistic.lower()}_{figure.lower().replace('e2e latency', 'e2el')}_ms"
         for statistic in ("Mean", "Median", "P99")
-        for figure in ("TTFT", "TPOT", "ITL", "E2EL")
+        for figure in ("TTFT", "TPOT", "ITL", "E2EL", "E2E Latency")
     },
 }
-ANNOUNCED = {"Traffic request rate": "request_rate", "Burstiness factor": "burstiness"}
+ANNOUNCED = {
+    "Traffic request rate": "request_rate",
+    "Burstiness factor": "burstiness",
+    "Maximum request concurrency": "max_concurrency",
+}
 
 
 def recognises(head: str) -> bool:
@@ -73,7 +80,8 @@ def _announced(line: str) -> dict[str, object]:
         options = {name: value for name, value in OPTION.findall(line) if value != "None"}
         return {"model_id" if name == "model" else name: value for name, value in options.items()}
     name, _, value = line.partition(": ")
-    return {ANNOUNCED[name]: value.split()[0]} if name in ANNOUNCED and value.split() else {}
+    first = (value.split() or ["None"])[0]
+    return {ANNOUNCED[name]: first} if name in ANNOUNCED and first != "None" else {}
 
 
 def _complete(values: dict[str, object], line: int) -> Row:
