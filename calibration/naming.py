@@ -19,7 +19,7 @@ DRIVER = re.compile(r"\((?:radv|nvk|dg2|bmg)\b[^()]*\)")
 # words of an id that a driver's name leaves out
 UNSAID = re.compile(r"\d+g|sxm|dgx|spark")
 # endings of a repository's name that leave the shape of the model alone
-TUNINGS = re.compile(r"(?:[-_ ](instruct|it|chat|hf|base|gguf|ud|\d{4}|v\d(\.\d)?)|:latest)$")
+TUNINGS = re.compile(r"(?:[-_ ](instruct|it|chat|hf|base|gguf|ud|\d{4}|v\d(\.\d)?)|:latest|-\d{5}-of-\d{5})$")
 QUANTISED = re.compile(
     r"[-_.:](?:quantized\.)?(awq|gptq|fp8|w8a8|w4a16|nvfp4|mxfp4|bf16|fp16|f16|i?q\d(?:_[a-z0-9]+)*)"
     r"((?:[-_](?:int4|int8|4bit|8bit|dynamic|marlin))*)$"
@@ -49,6 +49,14 @@ def is_card(name: str) -> bool:
 def is_model(name: str) -> bool:
     """Whether the catalogue has this model."""
     return bool(_known("model", name))
+
+
+def is_format(weights: str, model: str) -> bool:
+    """Whether the catalogue has this weight format, of the model where it has figures of its own."""
+    try:
+        return bool(catalog.weight_bits(catalog.model(model if is_model(model) else catalog.GENERIC_GGUF), weights))
+    except SimctlError:
+        return False
 
 
 def _shortened(name: str) -> Iterator[tuple[str, str]]:

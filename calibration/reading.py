@@ -129,8 +129,10 @@ def _filled(point: Point, values: Mapping[str, object]) -> Point:
         blank |= {"gpu", "gpu_count"} & values.keys()
     if "model" in values and not naming.is_model(point.model):
         blank.add("model")
+    if "weights" in values and not naming.is_format(point.weights, point.model):
+        blank.add("weights")
     changed: dict[str, Any] = {name: values[name] for name in blank}
-    replaced = [getattr(point, name) for name in ("gpu", "model") if name in blank]
+    replaced = [getattr(point, name) for name in ("gpu", "model", "weights") if name in blank]
     said = [f"called '{name}'" for name in replaced if name not in UNSTATED]
     return replace(point, **changed, notes="; ".join(filter(None, (point.notes, *said))))
 

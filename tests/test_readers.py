@@ -144,6 +144,14 @@ def test_a_given_name_replaces_one_that_the_catalogue_does_not_know() -> None:
     assert (stated.model, "called" in stated.notes) == ("llama-3.1-8b", False)
 
 
+def test_a_given_format_replaces_one_that_the_catalogue_does_not_know(tmp_path: Path) -> None:
+    run = json.loads((FORMATS / "vllm_bench_closed.json").read_text(encoding="utf-8"))
+    for written, weights, called in (("exl3", "q4_k_m", True), ("q8_0", "q8_0", False)):
+        (tmp_path / "run.json").write_text(json.dumps(run | {"weights": written}))
+        point = read(tmp_path / "run.json", {"weights": "q4_k_m"}).points[0]
+        assert (point.weights, f"called '{written}'" in point.notes) == (weights, called)
+
+
 def test_an_engine_that_is_given_goes_before_the_one_that_is_assumed() -> None:
     assert only("vllm_bench_closed.json").engine == "vllm"
     assert read(FORMATS / "vllm_bench_closed.json", {"engine": "llama.cpp"}).points[0].engine == "llama.cpp"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from calibration.llamatext import model_and_weights
+from calibration.points import Point
 from calibration.reading import read
 from sim.errors import BadScenario
 
@@ -35,6 +36,54 @@ def test_only_a_prompt_cut_finer_than_by_default_is_a_microbatch(
     rows = json.loads((FORMATS / "llama_bench.json").read_text(encoding="utf-8"))
     (tmp_path / "one.json").write_text(json.dumps([rows[0] | {"n_prompt": prompt, "n_ubatch": ubatch}]))
     assert [point.load for point in read(tmp_path / "one.json").points] == [load]
+
+
+def only(row: dict[str, object], tmp_path: Path) -> Point:
+    """The point of llama-bench's first row with some of its fields replaced."""
+    first = json.loads((FORMATS / "llama_bench.json").read_text(encoding="utf-8"))[0]
+    (tmp_path / "one.json").write_text(json.dumps([first | row]))
+    (point,) = read(tmp_path / "one.json").points
+    return point
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpu", "count"),
+    [
+        ("auto", "rtx-3090 + rtx-4090", 2),
+        ("CUDA1", "rtx-4090", 1),
+        ("CUDA0/CUDA1", "rtx-3090 + rtx-4090", 2),
+        ("none", "cpu", 1),
+    ],
+)
+def test_the_cards_are_those_that_the_run_was_told_to_use(devices: str, gpu: str, count: int, tmp_path: Path) -> None:
+    point = only({"gpu_info": "rtx-3090, rtx-4090", "devices": devices}, tmp_path)
+    assert (point.gpu, point.gpu_count) == (gpu, count)
+
+
+def test_a_table_tells_the_cards_of_each_row(tmp_path: Path) -> None:
+    rows = [f"| tiny 1B Q8_0 | ROCm | {devices} | tg128 | 50.0 ± 0.1 |" for devices in ("ROCm0", "ROCm0/ROCm1")]
+    (tmp_path / "dies.md").write_text(
+        "\n".join(["| model | backend | dev | test | t/s |", "|--|--|--|--:|--:|", *rows])
+    )
+    assert [point.gpu_count for point in read(tmp_path / "dies.md").points] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "size", "model", "weights"),
+    [
+        ("m/Qwen3-8B-UD-Q4_K_XL.gguf", "qwen3 8B Q4_K - Medium", 5_100_000_000, "qwen3-8b", "q4_k_m"),
+        ("m/Qwen3-8B-Q8_0-00001-of-00002.gguf", "qwen3 8B Q8_0", 8_700_000_000, "qwen3-8b", "q8_0"),
+        ("m/gpt-oss-20b-F16.gguf", "gpt-oss 20B F16", 13_779_630_336, "gpt-oss-20b", "mxfp4"),
+        ("m/Qwen3-8B-F16.gguf", "qwen3 8B F16", 16_400_000_000, "qwen3-8b", "fp16"),
+    ],
+)
+def test_the_format_is_one_that_the_catalogue_has_and_the_files_size_does_not_belie(
+    file: str, kind: str, size: int, model: str, weights: str, tmp_path: Path
+) -> None:
+    parameters = 20_914_757_184 if "20B" in kind else 8_190_735_360
+    row = {"model_filename": file, "model_type": kind, "model_size": size, "model_n_params": parameters}
+    point = only(row, tmp_path)
+    assert (point.model, point.weights) == (model, weights)
 
 
 @pytest.mark.parametrize(("on_card", "split"), [(0, True), (27, True), (28, False), (99, False), (-1, False)])

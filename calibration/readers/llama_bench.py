@@ -37,6 +37,10 @@ OPTIONS = {
     "threads": "n_threads",
 }
 PROCESSORS = ("CPU", "BLAS")
+DEVICE = re.compile(r"[A-Za-z](\d{1,3})(?=/|$)")  # `CUDA0/CUDA1`
+PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
+WIDE = ("fp16", "bf16", "f32")
+NARROW_BITS = 8.0
 
 
 def recognises(head: str) -> bool:
@@ -92,7 +96,7 @@ def _generation(bare: Point, speed: float, prompt: float, output: float) -> Poin
 
 def _bare(source: str, row: Row) -> Point:
     """What was run, without what came of it."""
-    model, weights = model_and_weights(row.text("model_filename") or row.text("model_type"))
+    model, weights = model_and_weights(PART.sub("", row.text("model_filename")) or row.text("model_type"))
     if "heading" in row and _size(heading := model_and_weights(row.text("heading"))[0]) == _size(model):
         # the bench tells an architecture and a size: a page's heading tells which model it is
         model = heading if naming.is_model(naming.model_and_format(heading)[0]) else model
@@ -105,13 +109,24 @@ def _bare(source: str, row: Row) -> Point:
         gpu=gpu,
         gpu_count=count,
         model=model or "unstated",
-        weights=weights or model_and_weights(row.text("model_type"))[1],
+        weights=_weights(row, model, weights),
         load="single",
         load_value=1.0,
         slots=1,
         depth_tokens=row.amount("n_depth"),
         notes="; ".join(filter(None, (row.text("backends"), _on_the_processor(row, gpu, model)))),
     )
+
+
+def _weights(row: Row, model: str, named: str) -> str:
+    """The format that the file's name ends on; what llama-bench calls it where the catalogue has no such format."""
+    known = naming.model_and_format(model)[0]
+    weights = named if naming.is_format(named, known) else model_and_weights(row.text("model_type"))[1] or named
+    size, parameters = row.amount("model_size"), row.amount("model_n_params")
+    if weights not in WIDE or not size or not parameters or 8 * size / parameters > NARROW_BITS:
+        return weights
+    # of a mixture that is published in 4 bits, the name tells the format of what is around its experts
+    return catalog.model(known).native_weights if naming.is_model(known) else ""
 
 
 def _on_the_processor(row: Row, gpu: str, model: str) -> str:
@@ -139,14 +154,32 @@ def _option(row: Row, key: str) -> str:
 
 def _card(row: Row) -> tuple[str, int]:
     """The card and how many of it; the processor where no card took part."""
-    if row.text("backends") in PROCESSORS:
+    asked = _asked(row)
+    if row.text("backends") in PROCESSORS or asked == "none":
         return naming.PROCESSOR, 1
-    names = [name.strip() for name in row.text("gpu_info").split(",") if name.strip()]
+    names = _chosen(asked, [name.strip() for name in row.text("gpu_info").split(",") if name.strip()])
     if not names:
-        return row.text("device") or "unstated", row.whole("devices") or 1
+        return row.text("device") or "unstated", asked.count("/") + 1 if asked else _listed(row)
     if len(set(names)) > 1:
         return " + ".join(names), len(names)
     return names[0], 1 if row.text("split_mode") == "none" else len(names)
+
+
+def _asked(row: Row) -> str:
+    """The devices that `-dev` names, `/` between them; blank where the run took what there is."""
+    names = row.text("dev") or row.text("devices")
+    return "" if names == "auto" or names.isdecimal() else names
+
+
+def _chosen(asked: str, names: list[str]) -> list[str]:
+    """Of the cards that the machine has, those that are asked for by number."""
+    numbers = (int(number) for number in DEVICE.findall(asked))
+    return [names[number] for number in numbers if number < len(names)] or names
+
+
+def _listed(row: Row) -> int:
+    """How many devices were printed above a table."""
+    return int(row.text("devices")) if row.text("devices").isdecimal() else 1
 
 
 def _more(point: Point, note: str) -> str:
