@@ -1,5 +1,7 @@
 """Servers' logs and the timings in their answers: what is inside each figure, and what is left out by name."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,22 @@ def test_figures_on_lines_of_their_own_belong_to_the_slot_named_before() -> None
 def test_the_oldest_lines_are_read_too() -> None:
     (point,) = points("llama_server_log_2024.log")
     assert (point.ttft_ms_mean, point.tpot_ms_mean, point.context, point.slots) == (500, 2000 / 100, 8192, 1)
+
+
+def as_json(line: str) -> str:
+    """A line of the middle of 2024 as releases of its beginning printed it."""
+    function, _, rest = line.partition("[")[2].partition("] ")
+    message, _, values = rest.partition(" | ")
+    said = dict(pair.split("=") for pair in values.replace("id_slot", "slot_id").replace("id_task", "task_id").split())
+    return json.dumps({"function": function.strip(), "msg": message, **said}, separators=(",", ":"))
+
+
+def test_lines_of_json_mean_what_the_lines_that_followed_them_mean(tmp_path: Path) -> None:
+    lines = (FORMATS / "llama_server_log_2024.log").read_text().splitlines()
+    found = written(tmp_path, "\n".join(f"ollama | {as_json(line)}" for line in lines))
+    (point,) = points("llama_server_log_2024.log")
+    assert [replace(one, source_id=point.source_id) for one in found.points] == [point]
+    assert found.facts["requests"] == 1
 
 
 def test_inside_ollama_the_model_is_named_by_its_file_and_not_by_its_checksum() -> None:

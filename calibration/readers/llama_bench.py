@@ -10,6 +10,7 @@ from calibration.llamaforms import bench_rows
 from calibration.llamatext import has_table, model_and_weights
 from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading
+from calibration.readers._llama_cards import card_and_count
 from calibration.rows import Row, gather
 
 FORMAT = "llama-bench"
@@ -36,8 +37,6 @@ OPTIONS = {
     "no-kv-offload": "no_kv_offload",
     "threads": "n_threads",
 }
-PROCESSORS = ("CPU", "BLAS")
-DEVICE = re.compile(r"[A-Za-z](\d{1,3})(?=/|$)")  # `CUDA0/CUDA1`
 PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 WIDE = ("fp16", "bf16", "f32")
 NARROW_BITS = 8.0
@@ -100,7 +99,7 @@ def _bare(source: str, row: Row) -> Point:
     if "heading" in row and _size(heading := model_and_weights(row.text("heading"))[0]) == _size(model):
         # the bench tells an architecture and a size: a page's heading tells which model it is
         model = heading if naming.is_model(naming.model_and_format(heading)[0]) else model
-    gpu, count = _card(row)
+    gpu, count = card_and_count(row)
     return Point(
         source_id=source,
         engine="llama.cpp",
@@ -150,36 +149,6 @@ def _option(row: Row, key: str) -> str:
     """An option's value, spelled alike in every form."""
     text = row.text(key)
     return {"True": "1", "False": "0"}.get(text, text)
-
-
-def _card(row: Row) -> tuple[str, int]:
-    """The card and how many of it; the processor where no card took part."""
-    asked = _asked(row)
-    if row.text("backends") in PROCESSORS or asked == "none":
-        return naming.PROCESSOR, 1
-    names = _chosen(asked, [name.strip() for name in row.text("gpu_info").split(",") if name.strip()])
-    if not names:
-        return row.text("device") or "unstated", asked.count("/") + 1 if asked else _listed(row)
-    if len(set(names)) > 1:
-        return " + ".join(names), len(names)
-    return names[0], 1 if row.text("split_mode") == "none" else len(names)
-
-
-def _asked(row: Row) -> str:
-    """The devices that `-dev` names, `/` between them; blank where the run took what there is."""
-    names = row.text("dev") or row.text("devices")
-    return "" if names == "auto" or names.isdecimal() else names
-
-
-def _chosen(asked: str, names: list[str]) -> list[str]:
-    """Of the cards that the machine has, those that are asked for by number."""
-    numbers = (int(number) for number in DEVICE.findall(asked))
-    return [names[number] for number in numbers if number < len(names)] or names
-
-
-def _listed(row: Row) -> int:
-    """How many devices were printed above a table."""
-    return int(row.text("devices")) if row.text("devices").isdecimal() else 1
 
 
 def _more(point: Point, note: str) -> str:

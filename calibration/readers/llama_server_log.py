@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from calibration.answers import Answer, answer, points
+from calibration.jsonrows import parsed
 from calibration.points import Point, Reading, Rejected
 from calibration.rows import BadField, Row
 from calibration.server_header import Header, header_of
@@ -29,6 +30,7 @@ def recognises(head: str) -> bool:
 
 def read(text: str, source: str, path: Path) -> Reading:
     """A point for each number of busy slots; requests alone are told apart by their lengths."""
+    text = _spelt_out(text)
     header, requests = header_of(text), served(text)
     rejected, answered = list[Rejected](), list[tuple[Served, Answer]]()
     first_of = {request.run: request for request in reversed(requests)}
@@ -49,6 +51,24 @@ def read(text: str, source: str, path: Path) -> Reading:
     )
     facts = {**header.facts, "requests": float(len(requests))}
     return Reading(FORMAT, tuple(found), tuple(rejected), facts, (*PITFALLS, *_doubts(header)))
+
+
+def _spelt_out(text: str) -> str:
+    """The log with its lines of JSON, which releases of early 2024 printed, as the releases after them print them."""
+    return "\n".join(map(_line, text.split("\n"))) if '"function":"' in text else text
+
+
+def _line(line: str) -> str:
+    start = line.find('{"')
+    if start < 0 or '"function":"' not in line:
+        return line
+    try:
+        said = parsed(line[start:])
+    except ValueError:
+        return line
+    owner = {f"id_{name}": said.get(f"{name}_id") for name in ("slot", "task") if f"{name}_id" in said}
+    figures = " ".join(f"{name}={value}" for name, value in {**owner, **said}.items() if name != "msg")
+    return f"{line[:start]}{said.get('function')} {said.get('msg')} | {figures}"
 
 
 def _answer(request: Served, header: Header, warms_up: bool) -> Answer:
