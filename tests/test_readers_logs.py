@@ -182,14 +182,21 @@ def test_a_stretch_without_prompts_is_decode_steps() -> None:
 
 def test_stretches_in_which_requests_came_or_went_are_refused() -> None:
     refused = read(FORMATS / "vllm_server_log.log").rejected
-    assert [(one.line, one.field) for one in refused] == [(6, "Running"), (8, "Avg prompt throughput"), (10, "running")]
+    assert [(one.line, one.field) for one in refused] == [(6, "Running"), (8, "Avg prompt throughput"), (10, "Running")]
+
+
+def test_a_log_that_ends_before_anything_was_served_says_so(tmp_path: Path) -> None:
+    started = (FORMATS / "vllm_server_log_v0.log").read_text().splitlines()[:2]
+    found = written(tmp_path, "\n".join(started))
+    assert (found.points, found.rejected, found.facts["blocks"]) == ((), (), 1000)
+    assert "no throughput was printed" in found.warnings[-1]
 
 
 def test_blocks_of_an_older_version_are_sixteen_tokens() -> None:
     found = read(FORMATS / "vllm_server_log_v0.log")
     assert (found.facts["blocks"], found.facts["kv_tokens"]) == (1000, 16_000)
     assert (found.points[0].weights, found.points[0].engine_options) == ("awq", "enforce-eager;kv-cache-dtype=fp8")
-    assert [one.field for one in found.rejected] == ["Running", "output"]
+    assert [one.field for one in found.rejected] == ["Running", "Avg generation throughput"]
 
 
 def test_steps_of_a_kind_make_a_point() -> None:

@@ -26,6 +26,14 @@ LINE = re.compile(
     r"(?:[^\n]{0,200}?KV cache usage: (?P<usage>[\d.]+)%)?"
 )
 SIGNS = ("Avg generation throughput:", "LLM engine (v", "# GPU blocks:", "KV cache size: ")
+PRINTED = {  # what the groups of a line are called in it
+    "prompt": "Avg prompt throughput",
+    "output": "Avg generation throughput",
+    "running": "Running",
+    "waiting": "Waiting",
+    "swapped": "Swapped",
+    "usage": "KV cache usage",
+}
 STEADY = 0.1
 NEAR = 64  # lines, which as many engines may share
 
@@ -41,8 +49,12 @@ def read(text: str, source: str, path: Path) -> Reading:
     """A point a stretch between two lines; stretches in which the number of requests changed are refused."""
     header = header_of(text)
     found, rejected = gather(_stretches(text), partial(_point, header.server(source)), str(path))
-    doubts = (f"the server was started with different {', '.join(header.changed)}: left blank",)
-    return Reading(FORMAT, tuple(found), tuple(rejected), header.facts, PITFALLS + (doubts if header.changed else ()))
+    doubts = []
+    if header.changed:
+        doubts.append(f"the server was started with different {', '.join(header.changed)}: left blank")
+    if not found and not rejected:
+        doubts.append("no throughput was printed: what the server says of itself is all there is")
+    return Reading(FORMAT, tuple(found), tuple(rejected), header.facts, (*PITFALLS, *doubts))
 
 
 def _stretches(text: str) -> Iterator[Row]:
@@ -56,7 +68,7 @@ def _stretches(text: str) -> Iterator[Row]:
         before = _nearest(figures, [other for _, other in lines[max(0, index - NEAR) : index]][::-1])
         after = _nearest(figures, [other for _, other in lines[index + 1 : index + 1 + NEAR]])
         around = {"began": before.get("running"), "waited": before.get("waiting"), "prompt_after": after.get("prompt")}
-        yield Row({**figures, **around}, number)
+        yield Row({**{PRINTED.get(name, name): figure for name, figure in figures.items()}, **around}, number)
 
 
 def _nearest(figures: Figures, others: list[Figures]) -> Figures:
@@ -67,20 +79,20 @@ def _nearest(figures: Figures, others: list[Figures]) -> Figures:
 def _point(server: Point, row: Row) -> Point:
     if "line" in row:
         raise row.refuse("line", row.text("line"))
-    rate, running = row.needed("output"), row.needed("running")
+    running, rate = row.needed("Running"), row.needed("Avg generation throughput")
     began = row.amount("began") or 0.0
     if abs(running - began) > STEADY * running:
         raise row.refuse("Running", f"{began:g} requests ran when it began and {running:g} when it ended")
-    if row.amount("prompt"):
-        users = running + (row.amount("waiting") or 0.0) + (row.amount("swapped") or 0.0)
+    if row.amount("Avg prompt throughput"):
+        users = running + (row.amount("Waiting") or 0.0) + (row.amount("Swapped") or 0.0)
         return replace(
             server,
             load="single" if users == 1 else "closed",
             load_value=users,
             output_tps=rate,
-            notes=f"a stretch between two log lines; {row.text('prompt')} prompt tok/s",
+            notes=f"a stretch between two log lines; {row.text('Avg prompt throughput')} prompt tok/s",
         )
-    if began != running or any(row.amount(name) for name in ("waited", "waiting", "prompt_after")):
+    if began != running or any(row.amount(name) for name in ("waited", "Waiting", "prompt_after")):
         raise row.refuse("Avg prompt throughput", "is 0, but a prompt may have been under way")
     return replace(
         server,
@@ -94,7 +106,7 @@ def _point(server: Point, row: Row) -> Point:
 
 
 def _context(row: Row, pool: int | None, running: float) -> float | None:
-    usage = row.amount("usage")
+    usage = row.amount("KV cache usage")
     if usage is not None and usage > 100:
         raise row.refuse("KV cache usage", f"{usage:g}% is more than all of it")
     return usage / 100 * pool / running if usage and pool else None
