@@ -1,4 +1,4 @@
-"""JSON that tools write, as rows: one object, a list of objects, or an object a line."""
+"""JSON that tools write, as rows: one object, a list of objects, an object a line, or objects of many lines each."""
 
 import json
 import re
@@ -19,6 +19,7 @@ def json_rows(text: str, file: str) -> tuple[list[Row], list[Rejected]]:
         return _document(text, file)
     except ValueError as error:
         rows, rejected = _lines(text, file)
+        rows, rejected = (rows, rejected) if rows else (_one_after_another(text), [])
         if not rows:
             raise BadScenario(_complaint(error, file)) from None
         return rows, rejected
@@ -67,12 +68,27 @@ class Span:
 
 def _elements(text: str) -> Iterator[Span]:
     """Where each element of a list stands, in a text that has been found to hold one."""
-    decoder, line, before = json.JSONDecoder(), 1, 0
     at = _after_space(text, text.index("[") + 1)
-    while text[at] != "]":
-        _, end = decoder.raw_decode(text, at)
+    return (span for _, span in _values(text, at, "]"))
+
+
+def _one_after_another(text: str) -> list[Row]:
+    """Objects that follow one another without being a list, as `jq` prints them; none unless all of it is that."""
+    try:
+        values = list(_values(text, _after_space(text, 0), ""))
+    except (ValueError, RecursionError):
+        return []
+    rows = [Row(value, span.line, line_of=span.line_of) for value, span in values if isinstance(value, dict)]
+    return rows if len(rows) == len(values) else []
+
+
+def _values(text: str, at: int, end_mark: str) -> Iterator[tuple[Any, Span]]:
+    """The values from a place on, up to a mark or the end of the text, and where each of them stands."""
+    decoder, line, before = json.JSONDecoder(), 1, 0
+    while text[at : at + 1] != end_mark:
+        value, end = decoder.raw_decode(text, at)
         line, before = line + text.count("\n", before, at), at
-        yield Span(text, at, end, line)
+        yield value, Span(text, at, end, line)
         at = _after_space(text, end)
 
 

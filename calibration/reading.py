@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from calibration import naming
 from calibration.pitfalls import Pitfall
 from calibration.points import Point, Reading
+from calibration.readers import _unread
 from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
 
@@ -40,9 +41,11 @@ def read(path: Path | str, given: Mapping[str, str] | None = None) -> Reading:
     """What a file measured; `given` names columns of a point, for the blanks that the file leaves."""
     path, given = Path(path), dict(given or {})
     text = text_of(path)
-    found = [reader for reader in _readers() if reader.recognises(text[:HEAD])]
+    # an answer that was streamed says what it is at its end
+    found = _recognising(text[:HEAD]) or _recognising(text[-HEAD:])
     if not found:
-        raise BadScenario(f"{path}: not a format that is known; known: {', '.join(known_formats())}")
+        unknown = f"not a format that is known; known: {', '.join(known_formats())}"
+        raise BadScenario(f"{path}: {_unread.recognised(text[:HEAD]) or unknown}")
     source = given.pop("source_id", Path(path.name.removesuffix(".gz")).stem)
     values = _values(given)
     return _joined([_read(reader, text, source, path, values) for reader in found])
@@ -67,6 +70,10 @@ def text_of(path: Path) -> str:
     # PowerShell's redirection writes UTF-16
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return raw.decode(encoding, errors="replace")
+
+
+def _recognising(part: str) -> list[Reader]:
+    return [reader for reader in _readers() if reader.recognises(part)]
 
 
 @cache

@@ -106,6 +106,53 @@ def test_an_unknown_content_is_refused_with_the_formats_that_are_known(tmp_path:
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("written", "name", "instead"),
+    [
+        ('{"avg_latency": 1.5, "latencies": [1.5], "percentiles": {}}', "vllm bench latency", "vllm bench serve"),
+        (
+            '{"elapsed_time": 9.0, "num_requests": 8, "total_num_tokens": 90, "tokens_per_second": 10.0}',
+            "vllm bench throughput",
+            "vllm bench serve",
+        ),
+        ('{"backend": "sglang", "random_input_len": 9, "output_throughput": 9.0}', "SGLang's bench_serving", "prints"),
+        ('{"results_ttft_s_mean": 0.1}', "LLMPerf", "points table"),
+        ('[{"inter_token_latency_s": 0.01, "ttft_s": 0.1}]', "LLMPerf's single requests", "points table"),
+        ("metadata:\n  guidellm_version: 0.5.0\nbenchmarks:\n- type_: x\n", "GuideLLM in YAML", "benchmarks.json"),
+        ("Metric,avg,min\nRequest Latency (ms),1.0,1.0\n", "AIPerf's CSV", "profile_export_aiperf.json"),
+        ("INSERT INTO test (build_commit, avg_ts, n_gen, n_prompt) VALUES (1);", "llama-bench in SQL", "-o json"),
+        ('[GIN] 2026/02/21 - 12:10:32 | 200 | 2m38s | POST "/api/chat"\n', "Ollama's log", "answers of /api/generate"),
+        ("eval duration: 1.5s\neval rate: 99 tokens/s\n", "ollama run --verbose", "answers of /api/generate"),
+    ],
+)
+def test_a_file_taken_for_one_that_is_read_is_refused_with_what_to_hand_over(
+    written: str, name: str, instead: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "results"
+    path.write_text(written)
+    with pytest.raises(BadScenario, match=rf"results: {name} is not read: .*{instead}"):
+        read(path)
+
+
+def test_a_long_stream_is_known_by_its_end(tmp_path: Path) -> None:
+    piece = json.dumps({"model": "llama3.1:8b", "response": " word", "done": False}) + "\n"
+    answer = (FORMATS / "ollama_api.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    path = tmp_path / "answer.jsonl"
+    path.write_text(piece * (2 * reading_module.HEAD // len(piece)) + answer)
+    assert (read(path).format, len(read(path).points)) == ("Ollama API", 1)
+
+
+def test_objects_spread_over_lines_are_read_one_after_another(tmp_path: Path) -> None:
+    text = (FORMATS / "vllm_bench_closed.json").read_text(encoding="utf-8")
+    run = json.loads(text)
+    runs = [run, run | {"mean_ttft_ms": "slow"}]
+    path = tmp_path / "runs.json"
+    path.write_text("\n".join(json.dumps(one, indent=2) for one in runs))
+    found = read(path)
+    line = path.read_text().splitlines().index('  "mean_ttft_ms": "slow",') + 1
+    assert (len(found.points), [(one.line, one.field) for one in found.rejected]) == (1, [(line, "mean_ttft_ms")])
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadScenario, match=r"gone\.json: cannot be read"):
         read(tmp_path / "gone.json")
