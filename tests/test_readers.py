@@ -120,6 +120,7 @@ def test_an_unknown_content_is_refused_with_the_formats_that_are_known(tmp_path:
         ('[{"inter_token_latency_s": 0.01, "ttft_s": 0.1}]', "LLMPerf's single requests", "points table"),
         ("metadata:\n  guidellm_version: 0.5.0\nbenchmarks:\n- type_: x\n", "GuideLLM in YAML", "benchmarks.json"),
         ("Metric,avg,min\nRequest Latency (ms),1.0,1.0\n", "AIPerf's CSV", "profile_export_aiperf.json"),
+        ("| model | test | t/s (total) | ttfr (ms) |\n", "llama-benchy", "points table"),
         ("INSERT INTO test (build_commit, avg_ts, n_gen, n_prompt) VALUES (1);", "llama-bench in SQL", "-o json"),
         ('[GIN] 2026/02/21 - 12:10:32 | 200 | 2m38s | POST "/api/chat"\n', "Ollama's log", "answers of /api/generate"),
         ("eval duration: 1.5s\neval rate: 99 tokens/s\n", "ollama run --verbose", "answers of /api/generate"),

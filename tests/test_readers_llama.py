@@ -68,6 +68,15 @@ def test_a_table_tells_the_cards_of_each_row(tmp_path: Path) -> None:
     assert [point.gpu_count for point in read(tmp_path / "dies.md").points] == [1, 2]
 
 
+def test_a_table_of_another_tool_with_the_same_columns_is_refused_row_by_row(tmp_path: Path) -> None:
+    header = "| model | test | t/s | peak t/s | ttfr (ms) |\n|:--|--:|--:|--:|--:|\n"
+    rows = "| Tiny-1B | pp2048 | 2265.07 ± 142.42 | | 979.34 ± 59.72 |\n| Tiny-1B | tg480 | 75.79 ± 0.56 | 98.33 | |\n"
+    (tmp_path / "served.md").write_text(header + rows)
+    found = read(tmp_path / "served.md")
+    assert [(one.line, one.field) for one in found.rejected] == [(3, "ttfr (ms)"), (4, "ttfr (ms)")]
+    assert not found.points
+
+
 @pytest.mark.parametrize(
     ("file", "kind", "size", "model", "weights"),
     [

@@ -34,6 +34,7 @@ KINDS = (
     Unread("GuideLLM's CSV", ("Time to First Token", "Inter Token Latency", "Strategy"), "benchmarks.json is read"),
     Unread("AIPerf's CSV", ("Metric,", "Request Latency (ms)"), AIPERF),
     Unread("AIPerf's single requests", ('"request_latency"', '"session_num"'), AIPERF),
+    Unread("llama-benchy", ("t/s (total)", "ttfr (ms)"), BY_HAND),
     Unread("llama-bench in SQL", ("INSERT INTO test (build_commit",), "-o json, jsonl, csv and md are read"),
     Unread("Ollama's log", ("[GIN] ", "/api/"), f"it times no tokens; {OLLAMA_API}"),
     Unread("ollama run --verbose", ("eval duration:", "eval rate:"), OLLAMA_API),

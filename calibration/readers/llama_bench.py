@@ -37,6 +37,7 @@ OPTIONS = {
     "no-kv-offload": "no_kv_offload",
     "threads": "n_threads",
 }
+ASKS_A_SERVER = "ttfr (ms)"
 PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 WIDE = ("fp16", "bf16", "f32")
 NARROW_BITS = 8.0
@@ -58,6 +59,8 @@ def read(text: str, source: str, path: Path) -> Reading:
 def _point(source: str, row: Row) -> Point:
     if "cells" in row:
         raise row.refuse("cells", row.text("cells"))
+    if ASKS_A_SERVER in row.values:
+        raise row.refuse(ASKS_A_SERVER, "is llama-benchy's, which times a server of any engine from outside")
     speed, prompt, output = row.needed("avg_ts"), row.amount("n_prompt") or 0.0, row.amount("n_gen") or 0.0
     if not prompt and not output:
         raise row.refuse("test", f"'{row.text('test')}' is neither a prompt (pp) nor an answer (tg)")
