@@ -14,6 +14,7 @@ from calibration import naming
 from calibration.pitfalls import Pitfall
 from calibration.points import Point, Reading
 from calibration.readers import _unread
+from calibration.readers._several import joined
 from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
 
@@ -48,7 +49,7 @@ def read(path: Path | str, given: Mapping[str, str] | None = None) -> Reading:
         raise BadScenario(f"{path}: {_unread.recognised(text[:HEAD]) or unknown}")
     source = given.pop("source_id", Path(path.name.removesuffix(".gz")).stem)
     values = _values(given)
-    return _joined([_read(reader, text, source, path, values) for reader in found])
+    return joined([_read(reader, text, source, path, values) for reader in found])
 
 
 def known_formats() -> list[str]:
@@ -96,19 +97,6 @@ def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str
     doubts = [f"no {name} is stated: {assumed[name]} is assumed" for name in blank if name not in given]
     points = tuple(_filled(point, {**assumed, **given}) for point in reading.points)
     return replace(reading, points=points, warnings=(*reading.warnings, *doubts))
-
-
-def _joined(readings: list[Reading]) -> Reading:
-    """One reading out of those of a file that holds several formats, as a page with two tools' tables does."""
-    if len(readings) == 1:
-        return readings[0]
-    return Reading(
-        format=" + ".join(reading.format for reading in readings),
-        points=tuple(point for reading in readings for point in reading.points),
-        rejected=tuple(refusal for reading in readings for refusal in reading.rejected),
-        facts={name: value for reading in readings for name, value in reading.facts.items()},
-        warnings=tuple(warning for reading in readings for warning in reading.warnings),
-    )
 
 
 def _values(given: Mapping[str, str]) -> dict[str, object]:

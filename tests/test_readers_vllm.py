@@ -98,3 +98,14 @@ def test_the_block_that_sglang_prints_says_its_engine_load_and_latency(
     lines = "Backend: sglang", "Traffic request rate: inf", f"Max request concurrency: {cap}"
     point = printed(tmp_path, "", *lines, "Mean E2E Latency (ms): 1942.0")
     assert (point.engine, point.load, point.load_value, point.e2e_ms_mean) == ("sglang", *load, 1942)
+
+
+def test_a_run_that_a_log_holds_printed_and_as_json_counts_once(tmp_path: Path) -> None:
+    run = json.loads((FORMATS / "vllm_bench_closed.json").read_text(encoding="utf-8"))
+    printed_alone = (FORMATS / "vllm_console.txt").read_text(encoding="utf-8")
+    exact = run | {"output_throughput": 100.004, "mean_ttft_ms": 79.996, "mean_itl_ms": 38.2041}
+    path = tmp_path / "job.log"
+    path.write_text(f"{printed_alone}\n<<<RESULT_START>>>\n{json.dumps(exact)}\n<<<RESULT_END>>>\n")
+    found = read(path)
+    assert [(point.load, point.output_tps) for point in found.points] == [("closed", 100.004), ("poisson", 100)]
+    assert "1 of its runs stand there in two formats: each counts once" in found.warnings
