@@ -95,6 +95,8 @@ def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str
     assumed: dict[str, str] = getattr(reader, "ASSUMED", {})
     blank = [name for name in assumed if any(getattr(point, name) in UNSTATED for point in reading.points)]
     doubts = [f"no {name} is stated: {assumed[name]} is assumed" for name in blank if name not in given]
+    if not reading.points and not reading.rejected:
+        doubts.append("nothing that was measured stands in it")
     points = tuple(_filled(point, {**assumed, **given}) for point in reading.points)
     return replace(reading, points=points, warnings=(*reading.warnings, *doubts))
 

@@ -68,6 +68,11 @@ def test_a_table_tells_the_cards_of_each_row(tmp_path: Path) -> None:
     assert [point.gpu_count for point in read(tmp_path / "dies.md").points] == [1, 2]
 
 
+def test_a_bench_that_wrote_its_header_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "cut.csv").write_text((FORMATS / "llama_bench.csv").read_text(encoding="utf-8").split("\n")[0] + "\n")
+    assert read(tmp_path / "cut.csv").warnings[-1] == "nothing that was measured stands in it"
+
+
 def test_a_table_of_another_tool_with_the_same_columns_is_refused_row_by_row(tmp_path: Path) -> None:
     header = "| model | test | t/s | peak t/s | ttfr (ms) |\n|:--|--:|--:|--:|--:|\n"
     rows = "| Tiny-1B | pp2048 | 2265.07 ± 142.42 | | 979.34 ± 59.72 |\n| Tiny-1B | tg480 | 75.79 ± 0.56 | 98.33 | |\n"

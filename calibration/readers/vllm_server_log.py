@@ -49,12 +49,8 @@ def read(text: str, source: str, path: Path) -> Reading:
     """A point a stretch between two lines; stretches in which the number of requests changed are refused."""
     header = header_of(text)
     found, rejected = gather(_stretches(text), partial(_point, header.server(source)), str(path))
-    doubts = []
-    if header.changed:
-        doubts.append(f"the server was started with different {', '.join(header.changed)}: left blank")
-    if not found and not rejected:
-        doubts.append("no throughput was printed: what the server says of itself is all there is")
-    return Reading(FORMAT, tuple(found), tuple(rejected), header.facts, (*PITFALLS, *doubts))
+    doubts = (f"the server was started with different {', '.join(header.changed)}: left blank",)
+    return Reading(FORMAT, tuple(found), tuple(rejected), header.facts, PITFALLS + (doubts if header.changed else ()))
 
 
 def _stretches(text: str) -> Iterator[Row]:
