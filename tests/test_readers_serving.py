@@ -98,6 +98,12 @@ def test_as_many_in_flight_as_there_are_requests_is_a_burst(
     assert (point.load, point.load_value) == load
 
 
+def test_the_model_is_found_where_the_older_tool_keeps_it(tmp_path: Path) -> None:
+    asked = {"model": ["openai/gpt-oss-20b"], "loadgen": {"concurrency": 4}}
+    (point,) = changed("aiperf.json", tmp_path, input_config=asked).points
+    assert point.model == "gpt-oss-20b"
+
+
 def test_an_export_without_its_load_is_refused(tmp_path: Path) -> None:
     (refusal,) = changed("aiperf.json", tmp_path, input_config={}).rejected
     assert refusal.field == "input_config.concurrency"

@@ -103,13 +103,12 @@ def _pattern(rate: Row) -> str:
 
 
 def _model(config: Row) -> str:
-    for row in _within(config):
-        names = row.values.get("model_names")
-        if isinstance(names, list) and names and isinstance(names[0], str):
-            return names[0]
-    listed = config.inside("models").values.get("items")
-    first = listed[0] if isinstance(listed, list) and listed else None
-    return Row(first).text("name") if isinstance(first, Mapping) else ""
+    """The first model that is named; the key of the list has changed from version to version."""
+    lists = [row.values.get("model_names") for row in _within(config)]
+    lists += [config.values.get("model"), config.inside("models").values.get("items")]
+    first = next((names[0] for names in lists if isinstance(names, list) and names), "")
+    name = first.get("name") if isinstance(first, dict) else first
+    return name if isinstance(name, str) else ""
 
 
 def _within(row: Row, depth: int = 0) -> Iterator[Row]:
