@@ -121,14 +121,14 @@ def test_automatic_slots_fall_to_one_when_all_of_them_do_not_fit(version: str, m
 
 
 def test_a_version_between_two_listed_ones_behaves_as_the_older() -> None:
-    for older, between in (("0.2.0", "0.3.9"), ("0.11.9", "0.12.3"), ("0.15.5", "0.24.0")):
+    for older, between in (("0.2.0", "0.3.9"), ("0.11.9", "0.12.3"), ("0.18.0", "0.24.0")):
         first, second = deploy(version=older), deploy(version=between)
         assert (first.options, first.scheduler, first.traits) == (second.options, second.scheduler, second.traits)
 
 
 def test_versions_are_listed_from_the_first_that_serves_in_parallel_and_the_newest_is_the_default() -> None:
-    assert (ollama.VERSIONS[0], ollama.VERSIONS[-1]) == ("0.1.33", "0.32")
-    assert deploy().version == "0.32"
+    assert (ollama.VERSIONS[0], ollama.VERSIONS[-1]) == ("0.1.33", "0.32.10")
+    assert deploy().version == "0.32.10"
     assert "newer than what is known" in deploy(version="0.33").warnings[0]
     with pytest.raises(NotSupported, match=r"0\.1\.33"):
         deploy(version="0.1.32")
@@ -137,6 +137,23 @@ def test_versions_are_listed_from_the_first_that_serves_in_parallel_and_the_newe
 
 
 # -- what runs
+
+
+@pytest.mark.parametrize(
+    ("version", "family", "sampler"),
+    [
+        ("0.3", "llama", "penalised"),
+        ("0.6.6", "qwen3", "penalised"),
+        ("0.6.6", "gemma3", "own"),
+        ("0.17.4", "llama", "penalised"),
+        ("0.17.7", "llama", "plain"),
+        ("0.18.0", "llama", "penalised"),
+        ("0.32.9", "gemma3", "penalised"),
+        ("0.32.10", "gemma3", "plain"),
+    ],
+)
+def test_repetition_is_punished_where_the_release_does_so_by_default(version: str, family: str, sampler: str) -> None:
+    assert deploy(of=model(family), version=version).traits.sampler == sampler
 
 
 @pytest.mark.parametrize(

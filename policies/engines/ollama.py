@@ -81,10 +81,10 @@ def _traits(launch: Launch) -> Traits:
 
 
 def _sampler(launch: Launch) -> str:
-    """Who samples; upstream's chain punishes repetition if asked to, which Ollama's runners do by default."""
-    if launch.era == LLAMA_SERVER:
-        return "plain"
-    return "own" if launch.own_engine else "penalised"
+    """Who samples; upstream's chain punishes repetition if asked to."""
+    if launch.own_engine:
+        return "own"
+    return "penalised" if launch.release.penalises else "plain"
 
 
 def _scheduler(launch: Launch) -> Scheduler:

@@ -21,6 +21,7 @@ class Release:
     own_engine: tuple[str, ...] = ()  # families that Ollama's newer runner serves
     flash_attention: tuple[str, ...] = ()  # families that have it without being asked for
     lookahead: bool = False  # the next step is built while one computes
+    penalises: bool = True  # repetition, by a default that no request and no model has to ask for
 
 
 _FIRST = Release(FORK, (1,), 2048, max_queue=None)
@@ -38,10 +39,12 @@ _QWEN3 = replace(
 )
 _TIERS = replace(_QWEN3, num_ctx=AUTO_CONTEXT)
 _UPSTREAM = Release(LLAMA_SERVER, (1,), AUTO_CONTEXT)
+_LENIENT = replace(_UPSTREAM, penalises=False)
 
 # Settings by tag and commit in ollama/ollama: parallel 4 or 1 from 9929751 (0.2.0), 2 or 1 from fe5b9bb (0.6.7), 1 from
 # 20c3266 (0.10.0); queue from 20f6c06 (0.1.34); context 4096 from 44b466e (0.6.7), by memory from 0334ffa (0.15.5);
-# lookahead from 517807c (0.11.9); qwen3 with flash attention from PR 12482 (2025-10, taken as 0.12.4).
+# lookahead from 517807c (0.11.9); qwen3 with flash attention from PR 12482 (2025-10, taken as 0.12.4); repeat_penalty
+# 1.1 until 6a261db (0.32.10), but for 86513cb (0.17.5) to 54e0517 (0.18.0).
 RELEASES: dict[str, Release] = {
     "0.1.33": _FIRST,
     "0.1.34": _QUEUE,
@@ -53,8 +56,10 @@ RELEASES: dict[str, Release] = {
     "0.11.9": _AHEAD,
     "0.12.4": _QWEN3,
     "0.15.5": _TIERS,
+    "0.17.5": replace(_TIERS, penalises=False),
+    "0.18.0": _TIERS,
     "0.30.0": _UPSTREAM,
-    "0.32": _UPSTREAM,
+    "0.32.10": _LENIENT,
 }
 
 # One request at a time, whatever OLLAMA_NUM_PARALLEL says.
