@@ -12,12 +12,11 @@ PCIE5_GBS = 30.0  # one way; no PCIe 4 card reaches it
 
 
 def usual_host(card: Gpu) -> str:
-    """The machine one finds around a card: a Mac, a desktop, or a server of the card's generation."""
+    """The machine one finds around a card: a Mac, or a desktop or server of the card's generation."""
     if card.memory_class == "unified":
         return "mac-studio" if card.vendor == "apple" else "unified-box"
-    if card.memory_class == "gddr":
-        return "desktop-ddr5"
-    return "server-ddr5" if card.pcie_gbs > PCIE5_GBS else "server-ddr4"
+    kind = "desktop" if card.memory_class == "gddr" else "server"
+    return f"{kind}-ddr5" if card.pcie_gbs > PCIE5_GBS else f"{kind}-ddr4"
 
 
 def machine(variant: Variant) -> tuple[Gpu, Host, Model]:
