@@ -8,7 +8,7 @@ from calibration import sampling, scopes
 from calibration.cells import cells_of
 from calibration.profile import Profile, Steps, at
 from calibration.spill import spill_of
-from calibration.terms import GIGA, MICRO, Facts, Kernels, facts, slowest
+from calibration.terms import GIGA, MICRO, Facts, Kernels, facts, flops_efficiency, slowest
 from sim.batch import Batch, Pass
 from sim.clock import ps
 from sim.cost import FOREVER, StepCost, Stride
@@ -67,9 +67,8 @@ class Physics:
         self._dense_s = facts.dense_weights_s / kernels.weights_efficiency
         self._experts_s = facts.expert_weights_s / kernels.weights_efficiency
         self._unused_share = 1 - facts.expert_share
-        self._decode_row_s = facts.body_row_s / kernels.decode_flops_efficiency
-        self._prompt_row_s = facts.body_row_s / kernels.prompt_flops_efficiency
-        self._head_row_s = facts.head_row_s / kernels.decode_flops_efficiency
+        self._few, self._many = kernels.decode_flops_efficiency, kernels.prompt_flops_efficiency
+        self._body_row_s, self._head_row_s = facts.body_row_s, facts.head_row_s
         latency_us = kernels.launch_us + kernels.layer_us * facts.layers + kernels.all_reduce_us * facts.reduces
         self._latency_s: float = latency_us * MICRO
         self._row_s: float = kernels.row_us * MICRO
@@ -84,9 +83,9 @@ class Physics:
         reading = self._dense_s
         if self._experts_s:
             reading += self._experts_s * (1 - self._unused_share**rows)
-        body = self._decode_row_s * decodes + self._prompt_row_s * prompt
-        spilled = self._spill.share
-        arithmetic = body * (1 - spilled) + self._head_row_s * outputs
+        reached = flops_efficiency(self._few, self._many, rows)
+        body, spilled = self._body_row_s * rows / reached, self._spill.share
+        arithmetic = body * (1 - spilled) + self._head_row_s * outputs / reached
         power = self._power
         together = float((reading**power + arithmetic**power) ** (1 / power))
         seconds = together + self._latency_s + self._row_s * outputs + self._moved_row_s * rows

@@ -21,6 +21,8 @@ GATED = 3  # and for each of the feed-forward layer: gate and product read, one 
 # How much longer attention takes where some rows are four times as long as the others, mean of 16 to 128 rows of 512 to
 # 4,096 tokens: 1.12 on an RTX 4090, 1.06 on an RTX PRO 6000 (LLMServingSim at da26736 and 3012eb1, vLLM 0.19)
 RAGGED = {"vllm": 1.08}
+# Rows at which products are halfway from few to many: a tile of them. 32 and 64 predict what a fit has not seen worse
+HALF_MANY = 128.0
 
 Number = Any  # a float, or an array with one entry a pass
 
@@ -31,8 +33,8 @@ class Kernels(NamedTuple):
     weights_efficiency: Number  # of the bandwidth, reading weights
     kv_efficiency: Number  # of the bandwidth, reading keys and values
     mixed_kv_efficiency: Number  # what is left of that in a pass that carries prompts too
-    decode_flops_efficiency: Number  # of the dense rate, in the matrix products of decode rows
-    prompt_flops_efficiency: Number  # the same for prompt rows, which come by the hundred
+    decode_flops_efficiency: Number  # of the dense rate, in the matrix products of a few rows, as decodes are
+    prompt_flops_efficiency: Number  # the same of many, as prompts have
     attention_flops_efficiency: Number  # of the dense rate, in the attention of prompts
     decode_attention_efficiency: Number  # and in that of decode rows, whose every head goes over the cells
     launch_us: Number  # of every pass, whatever is in it
@@ -124,9 +126,8 @@ def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
     rows = work.decodes + work.prompt
     covered = 1 - (1 - facts.expert_share) ** rows
     reading = (facts.dense_weights_s + facts.expert_weights_s * covered) / kernels.weights_efficiency
-    decode = facts.body_row_s * work.decodes + facts.head_row_s * work.outputs
-    multiplying = decode / kernels.decode_flops_efficiency
-    multiplying = multiplying + facts.body_row_s * work.prompt / kernels.prompt_flops_efficiency
+    reached = flops_efficiency(kernels.decode_flops_efficiency, kernels.prompt_flops_efficiency, rows)
+    multiplying = (facts.body_row_s * rows + facts.head_row_s * work.outputs) / reached
     power = kernels.overlap
     together = (reading**power + multiplying**power) ** (1 / power)
     latency = kernels.launch_us + kernels.layer_us * facts.layers + kernels.row_us * work.outputs
@@ -134,6 +135,11 @@ def pass_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
     attention = work.prefill_cells * facts.attention_cell_s / kernels.attention_flops_efficiency
     moved = facts.exchange_row_s / kernels.link_efficiency + facts.between_row_s / kernels.weights_efficiency
     return together + attention + latency * MICRO + moved * rows
+
+
+def flops_efficiency(few: Number, many: Number, rows: Number) -> Number:
+    """What matrix products of so many rows reach of the dense rate."""
+    return few * (many / few) ** (rows / (rows + HALF_MANY))
 
 
 def cells_s(kernels: Kernels, facts: Facts, work: Work) -> Number:
