@@ -19,7 +19,7 @@ from calibration.sources import laboratory
 
 # What lies between these holds four of five of nearly every laboratory's figures. Of all together it holds nine of ten:
 # between the 10th and the 90th percentile one laboratory in three would have fewer than four of five.
-LOW, HIGH = 0.05, 0.95
+LOW, HIGH = 0.04, 0.96
 OF_SERVERS = 0.1, 0.9  # whole servers were measured by few laboratories; far out stand those that were overloaded
 FEWEST = 8  # cards, models or sources with fewer rows are left out together
 PARTS = 5
