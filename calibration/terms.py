@@ -21,7 +21,8 @@ GATED = 3  # and for each of the feed-forward layer: gate and product read, one 
 # How much longer attention takes where some rows are four times as long as the others, mean of 16 to 128 rows of 512 to
 # 4,096 tokens: 1.12 on an RTX 4090, 1.06 on an RTX PRO 6000 (LLMServingSim at da26736 and 3012eb1, vLLM 0.19)
 RAGGED = {"vllm": 1.08}
-# Rows at which products are halfway from few to many: a tile of them. 32 and 64 predict what a fit has not seen worse
+# Rows at which products are halfway from few to many, a tile of them: with 32 and 64 a fit predicts what it has not
+# seen a little worse
 HALF_MANY = 128.0
 
 Number = Any  # a float, or an array with one entry a pass
