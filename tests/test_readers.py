@@ -44,6 +44,7 @@ FILES = {
     "llama_bench_old.md": ("llama-bench", 2, 1),
     "llama_batched_bench.md": ("llama-batched-bench", 3 * 3, 1),  # a batch, its prompts and a step a row
     "llama_batched_bench.jsonl": ("llama-batched-bench", 3 * 3, 1),
+    "ollama_verbose.txt": ("ollama run --verbose", 2, 2),
     "points.csv": ("points CSV", 3, 0),
     "recording.jsonl": ("simctl recording", 2, 1),
 }
@@ -123,7 +124,6 @@ def test_an_unknown_content_is_refused_with_the_formats_that_are_known(tmp_path:
         ("| model | test | t/s (total) | ttfr (ms) |\n", "llama-benchy", "points table"),
         ("INSERT INTO test (build_commit, avg_ts, n_gen, n_prompt) VALUES (1);", "llama-bench in SQL", "-o json"),
         ('[GIN] 2026/02/21 - 12:10:32 | 200 | 2m38s | POST "/api/chat"\n', "Ollama's log", "answers of /api/generate"),
-        ("eval duration: 1.5s\neval rate: 99 tokens/s\n", "ollama run --verbose", "answers of /api/generate"),
     ],
 )
 def test_a_file_taken_for_one_that_is_read_is_refused_with_what_to_hand_over(

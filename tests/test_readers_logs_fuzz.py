@@ -15,6 +15,7 @@ from sim.errors import SimctlError
 FORMATS = Path(__file__).parent / "data" / "formats"
 LOGS = sorted(path for path in FORMATS.iterdir() if path.suffix == ".log")
 ANSWERS = [FORMATS / "llama_server_timings.txt", FORMATS / "ollama_api.jsonl"]
+PRINTED = FORMATS / "ollama_verbose.txt"
 ODD_FIGURES = ["", "-1", "0", "NaN", "inf", "1e999", "9" * 5000, "1,000", "0x10", "½", "1.2.3", "%s", "'", "\x1b[0m"]
 
 
@@ -67,11 +68,11 @@ def mangled(draw: st.DrawFn, original: Path) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("original", [*LOGS, *ANSWERS], ids=lambda original: original.name)
+@pytest.mark.parametrize("original", [*LOGS, *ANSWERS, PRINTED], ids=lambda original: original.name)
 @given(data=st.data())
 def test_a_mangled_log_is_read_or_refused(path: Path, original: Path, data: st.DataObject) -> None:
     found = measured(path, data.draw(mangled(original)))
-    if found is not None and found.format == "llama-server log":
+    if found is not None and found.format in ("llama-server log", "ollama run --verbose"):
         assert requests_used(found) + len(found.rejected) == found.facts["requests"]
 
 
@@ -98,8 +99,12 @@ def test_every_answer_is_used_or_refused(path: Path, original: Path, data: st.Da
         "Iteration(" * 100_000 + "iteration elapsed time:",
         "llama-server -" * 50_000 + "| processing task slot",
         'OLLAMA_ "eval_duration" "total_duration" ' * 20_000,
+        "eval count: 1 " * 40_000,
+        "total duration: 1s\neval count: 1 token(s)\n" * 20_000,
+        "eval rate: 1\n" + "\x1b[" * 100_000 + "\x1b]" * 100_000 + "> " * 100_000 + "ollama run " * 40_000,
+        "eval rate: 1" + " " * 300_000 + "x",
     ],
-    ids=range(10),
+    ids=range(14),
 )
 def test_what_is_long_and_repetitive_is_read_in_no_time(path: Path, text: str) -> None:
     measured(path, text)

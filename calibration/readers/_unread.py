@@ -18,7 +18,7 @@ class Unread:
 SERVE = "it times batches without a server: run `vllm bench serve`"
 AIPERF = "profile_export_aiperf.json of the same run says the load too"
 BY_HAND = "a points table of its means is"
-OLLAMA_API = "answers of /api/generate and /api/chat are"
+OLLAMA_API = "answers of /api/generate and what `ollama run --verbose` prints are"
 
 KINDS = (
     Unread("vllm bench latency", ('"avg_latency"', '"latencies"'), SERVE),
@@ -37,7 +37,6 @@ KINDS = (
     Unread("llama-benchy", ("t/s (total)", "ttfr (ms)"), BY_HAND),
     Unread("llama-bench in SQL", ("INSERT INTO test (build_commit",), "-o json, jsonl, csv and md are read"),
     Unread("Ollama's log", ("[GIN] ", "/api/"), f"it times no tokens; {OLLAMA_API}"),
-    Unread("ollama run --verbose", ("eval duration:", "eval rate:"), OLLAMA_API),
 )
 
 
