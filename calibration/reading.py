@@ -15,6 +15,7 @@ from calibration.pitfalls import Pitfall
 from calibration.points import Point, Reading
 from calibration.readers import _unread
 from calibration.readers._several import joined
+from calibration.readers._unsaid import asked_for, assumed_weights, with_usual_weights
 from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
 
@@ -97,8 +98,10 @@ def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str
     doubts = [f"no {name} is stated: {assumed[name]} is assumed" for name in blank if name not in given]
     if not reading.points and not reading.rejected:
         doubts.append("nothing that was measured stands in it")
-    points = tuple(_filled(point, {**assumed, **given}) for point in reading.points)
-    return replace(reading, points=points, warnings=(*reading.warnings, *doubts))
+    stated = [_filled(point, {**assumed, **given}) for point in reading.points]
+    points = tuple(map(with_usual_weights, stated))
+    lacking = [*asked_for(points), *assumed_weights(stated, points)]
+    return replace(reading, points=points, warnings=(*lacking, *reading.warnings, *doubts))
 
 
 def _values(given: Mapping[str, str]) -> dict[str, object]:

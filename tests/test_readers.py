@@ -206,6 +206,41 @@ def test_an_engine_that_is_given_goes_before_the_one_that_is_assumed() -> None:
     assert only("aiperf.json").engine == ""
 
 
+@pytest.mark.parametrize(
+    ("engine", "model", "weights"),
+    [
+        ("vllm", "llama-3.1-8b", "bf16"),
+        ("vllm", "deepseek-v3", "fp8"),
+        ("vllm", "openai/gpt-oss-20b", "mxfp4"),
+        ("ollama", "llama-3.1-8b", "q4_k_m"),
+        ("ollama", "deepseek-v3", "q4_k_m"),
+        ("ollama", "gpt-oss-20b", "mxfp4"),
+        ("llama.cpp", "llama-3.1-8b", ""),
+        ("vllm", "acme/Tiny-1B", ""),
+    ],
+)
+def test_weights_that_nobody_states_are_those_that_the_engine_loads_by_the_models_name(
+    engine: str, model: str, weights: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.csv").write_text(
+        f"engine,load,load_value,gpu,model,tpot_ms_mean\n{engine},single,1,l4,{model},9\n"
+    )
+    found = read(tmp_path / "own.csv")
+    assert (found.points[0].weights, f"{weights} is assumed" in found.warnings[0]) == (weights, bool(weights))
+
+
+def test_what_a_point_cannot_do_without_is_asked_for() -> None:
+    asked = read(FORMATS / "vllm_bench_closed.json").warnings
+    assert asked[:3] == (
+        "no card is stated: give it, as --gpu NAME or --given gpu=NAME",
+        "model 'acme/Tiny-1B' is unknown: give it, as --model NAME or --given model=NAME",
+        "no weight format is stated: give it, as --weights NAME or --given weights=NAME",
+    )
+    given = read(FORMATS / "vllm_bench_closed.json", {"gpu": "l4", "model": "llama-3.1-8b"}).warnings
+    assert given[0] == "no weight format is stated: bf16 is assumed"
+    assert not any("give it" in warning for warning in given)
+
+
 def test_a_column_that_does_not_exist_cannot_be_given() -> None:
     with pytest.raises(UnknownName, match=r"'gpus': did you mean gpu"):
         read(FORMATS / "aiperf.json", {"gpus": "2"})
@@ -228,7 +263,7 @@ def test_a_count_that_is_no_count_cannot_be_given() -> None:
         ("cyankiwi/Qwen3-30B-A3B-AWQ-4bit", "qwen3-30b-a3b", "awq"),
         ("/hub/models--Qwen--Qwen3-8B-AWQ/snapshots/7a1c0c26", "qwen3-8b", "awq"),
         ("llama3.1:8b-instruct-q4_K_M", "llama-3.1-8b", "q4_k_m"),
-        ("llama3.1:latest", "llama-3.1-8b", ""),
+        ("llama3.1:latest", "llama-3.1-8b", "bf16"),
         ("hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M", "qwen3-8b", "q4_k_m"),
         ("Qwen3-8B-UD-Q8_0.gguf", "qwen3-8b", "q8_0"),
         ("unsloth_Qwen3-8B-GGUF_Qwen3-8B-Q4_K_M.gguf", "qwen3-8b", "q4_k_m"),
