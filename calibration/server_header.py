@@ -17,7 +17,8 @@ FIELDS = {
     "slots": re.compile(r"\bn_slots ?= ?(\d+)"),
     "context": re.compile(r"(?:\bn_ctx_slot ?= ?|new slot, n_ctx = )(\d+)"),
     "unified": re.compile(r"\bkv_unified ?= ?'?(\w+)"),
-    "build": re.compile(r"\bbuild:? (\d+) \([0-9a-f]{6,40}\)"),
+    # `build: 5163 (0a1b2c3d)`, `build_info: b8680-15f786e65`, `build=3614 commit="a1631e53"`
+    "build": re.compile(r"\bbuild(?::? |_info: b|=)(\d+)(?: \(|-| commit=\"?)[0-9a-f]{6,40}\b"),
     "device": re.compile(r"(?:using device \w+ \(|Device 0: )([^(),\n]{1,100})"),
     "ollama": re.compile(r"\(version ([^()\s]{1,40})\)"),
 }

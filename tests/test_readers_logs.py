@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from calibration.points import Point, Reading
 from calibration.reading import read
+from calibration.server_header import header_of
 from calibration.slot_log import served
 
 FORMATS = Path(__file__).parent / "data" / "formats"
@@ -90,6 +91,19 @@ def test_inside_ollama_the_model_is_named_by_its_file_and_not_by_its_checksum() 
     (point,) = points("llama_server_log_ollama.log")
     assert (point.engine, point.engine_version, point.model, point.weights) == ("ollama", "0.33.0", "Tiny 1B", "q4_k_m")
     assert point.engine_options == "ctx-size=4096;parallel=1;n-gpu-layers=99"
+
+
+@pytest.mark.parametrize(
+    ("written", "version"),
+    [
+        ("build_info: b8680-15f786e65", "b8680"),
+        ("build: 5163 (0a1b2c3d) with cc", "b5163"),
+        ('INFO [main] build info | tid="1" build=3614 commit="a1631e53"', "b3614"),
+        ("build_info: b8680-15f786e65\nbuild: 8680 (15f786e65) with cc", "b8680"),
+    ],
+)
+def test_the_build_is_read_in_every_spelling(written: str, version: str) -> None:
+    assert header_of(f"{written}\n").version == version
 
 
 def test_a_log_of_two_different_servers_leaves_blank_what_differs(tmp_path: Path) -> None:
