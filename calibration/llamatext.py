@@ -18,6 +18,7 @@ LONGEST_LINE = 2_000  # characters; what is longer is none of these
 LONGEST_NAME = 200
 BUILD = re.compile(r"build: ([0-9a-f]{6,40}) \((\d+)\)")
 QUANT = re.compile(r"(?i)[-.](i?q\d(?:_[a-z0-9]+)*|[bf]?f?(?:16|32)|mxfp4|fp16)$")
+PART = re.compile(r"-\d{5}-of-\d{5}$")
 # `qwen2 7B Q4_K - Medium`, `llama 7B mostly Q4_0`, `gpt-oss 20B MXFP4 MoE`, `llama 8B all F32`
 KIND = re.compile(r"(.*?)\s+(?:mostly |all )?(I?Q\d\w*|B?F16|F32|MXFP4)(?: MoE)?(?: - ([\w.]+).*)?$")
 SIZES = {"Small": "_s", "Medium": "_m", "Large": "_l"}
@@ -96,7 +97,7 @@ def weights_by_heading(text: str) -> dict[str, str]:
 def model_and_weights(name: str) -> tuple[str, str]:
     """The model and the weight format that a file name, a repository or llama-bench's own description holds."""
     name = name[:LONGEST_NAME]
-    stem = name.strip().replace("\\", "/").rpartition("/")[2].removesuffix(".gguf").removesuffix("-GGUF")
+    stem = PART.sub("", name.strip().replace("\\", "/").rpartition("/")[2].removesuffix(".gguf")).removesuffix("-GGUF")
     if kind := KIND.fullmatch(name.strip()):
         return kind[1], weights_id(kind[2] + SIZES.get(kind[3] or "", ""))
     if quant := QUANT.search(stem):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from calibration import naming
 from calibration.agreeing import agreeing
 from calibration.llamatext import model_and_weights
 from calibration.recorded_run import options_of
@@ -60,8 +61,8 @@ def header_of(text: str) -> Header:
     """The header of a whole log: what all its starts agree on."""
     only, changed = agreeing(text, FIELDS)
     model, weights = model_and_weights(only.text("path"))
-    if not weights:
-        weights = model_and_weights(f"model {only.text('file_type')}")[1]
+    if not naming.is_format(weights, naming.model_and_format(model)[0]):
+        weights = model_and_weights(f"model {only.text('file_type')}")[1] or weights
     ollama = bool(OLLAMA.search(text))
     slots, context = only.whole("slots"), only.whole("context")
     return Header(

@@ -127,6 +127,7 @@ def test_a_run_without_a_card_is_the_processors() -> None:
         ("models/Qwen2.5-7B-Instruct-Q4_K_M.gguf", ("Qwen2.5-7B-Instruct", "q4_k_m")),
         ("C:\\models\\Phi-3-mini-IQ4_XS.gguf", ("Phi-3-mini", "iq4_xs")),
         ("llama-7b.f16.gguf", ("llama-7b", "fp16")),
+        ("models/Qwen3-8B-Q8_0-00001-of-00002.gguf", ("Qwen3-8B", "q8_0")),
         ("ggml-org/gpt-oss-20b-GGUF", ("gpt-oss-20b", "")),
         ("qwen2 7B Q4_K - Medium", ("qwen2 7B", "q4_k_m")),
         ("llama 7B mostly Q4_0", ("llama 7B", "q4_0")),

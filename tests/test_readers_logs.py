@@ -106,6 +106,22 @@ def test_the_build_is_read_in_every_spelling(written: str, version: str) -> None
     assert header_of(f"{written}\n").version == version
 
 
+@pytest.mark.parametrize(
+    ("path", "file_type", "weights"),
+    [
+        ("models/Qwen3-8B-Q8_0-00001-of-00002.gguf", "all F32 (guessed)", "q8_0"),
+        ("models/Qwen3-8B-UD-Q9_K_XL.gguf", "Q4_K - Medium", "q4_k_m"),
+        ("models/Qwen3-8B-UD-Q9_K_XL.gguf", "not said", "q9_k_xl"),
+        ("models/Qwen3-8B.gguf", "Q6_K", "q6_k"),
+    ],
+)
+def test_the_weights_are_what_the_file_is_called_where_that_is_a_format(
+    path: str, file_type: str, weights: str
+) -> None:
+    log = f"srv load_model: loading model '{path}'\nprint_info: file type   = {file_type}\n"
+    assert header_of(log).weights == weights
+
+
 def test_a_log_of_two_different_servers_leaves_blank_what_differs(tmp_path: Path) -> None:
     both = "".join((FORMATS / name).read_text() for name in ("llama_server_log.log", "llama_server_log_2025.log"))
     found = written(tmp_path, both)

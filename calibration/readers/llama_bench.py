@@ -38,7 +38,6 @@ OPTIONS = {
     "threads": "n_threads",
 }
 ASKS_A_SERVER = "ttfr (ms)"
-PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 WIDE = ("fp16", "bf16", "f32")
 NARROW_BITS = 8.0
 
@@ -98,7 +97,7 @@ def _generation(bare: Point, speed: float, prompt: float, output: float) -> Poin
 
 def _bare(source: str, row: Row) -> Point:
     """What was run, without what came of it."""
-    model, weights = model_and_weights(PART.sub("", row.text("model_filename")) or row.text("model_type"))
+    model, weights = model_and_weights(row.text("model_filename") or row.text("model_type"))
     if "heading" in row and _size(heading := model_and_weights(row.text("heading"))[0]) == _size(model):
         # the bench tells an architecture and a size: a page's heading tells which model it is
         model = heading if naming.is_model(naming.model_and_format(heading)[0]) else model
