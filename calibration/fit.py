@@ -7,11 +7,11 @@ from math import exp, log
 from typing import Any
 
 from calibration import sources
-from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution
-from calibration.observations import Observation, by_kernels, observe
+from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution, scopes_of
+from calibration.observations import Observation, by_kernels, observe, own_sources
 from calibration.points import Point
 from calibration.profile import Profile, Steps, load
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, measurable, paths, standard_link
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, measurable, standard_link
 from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
 
@@ -81,7 +81,7 @@ def fitted_profile(
 
 def solved(observations: Sequence[Observation], close_enough: float) -> tuple[Solution, dict[str, Steps]]:
     """First the formula, then what it misses by rows, then the formula beside that."""
-    problem = Problem(observations)
+    problem = Problem(observations, own_sources(observations))
     first = problem.solved(close_enough)
     stairs = staircases(observations, problem.errors(first), problem.stair_shares(first))
     problem.stairs = factors(observations, stairs)
@@ -113,19 +113,15 @@ def origins(observations: Sequence[Observation], solution: Solution) -> dict[str
     """Which sources speak of each scope."""
     behind: dict[str, set[str]] = defaultdict(set)
     counts: dict[str, int] = defaultdict(int)
+    users = own_sources(observations)
     for one in observations:
-        for name, path in scopes_of(one):
-            behind[f"{name}/{path}"].add(one.point.source_id)
-            counts[f"{name}/{path}"] += 1
+        for part in (f"{name}/{path}" for name in COEFFICIENTS for path in scopes_of(name, one, users)):
+            behind[part].add(one.point.source_id)
+            counts[part] += 1
     return {
         f"{name}/{path}": f"fitted: {counts[f'{name}/{path}']} points of {', '.join(sorted(behind[f'{name}/{path}']))}"
         for name, path in solution.parts
     }
-
-
-def scopes_of(one: Observation) -> list[tuple[str, str]]:
-    """Every coefficient's scopes that an observation bears on."""
-    return [(name, path) for name in COEFFICIENTS for path in paths(name, one.family)]
 
 
 def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
@@ -148,7 +144,7 @@ def is_like_the_users(one: Observation) -> bool:
 
 def predicted_errors(profile: Profile, observations: Sequence[Observation]) -> Any:
     """Logarithms of predicted over measured of observations that a profile may not know."""
-    problem = Problem(observations)
+    problem = Problem(observations, {one.point.source_id for one in observations})
     problem.stairs = factors(observations, profile.staircases)
     parts = {(name, path): value for name, values in profile.coefficients.items() for path, value in values.items()}
     return problem.errors(Solution({key: log(value) for key, value in parts.items()}, {}))

@@ -5,7 +5,7 @@ to be worth it. Every laboratory may be slower or faster as a whole, so that its
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -27,6 +27,8 @@ from calibration.scopes import (
     LATENT,
     LINKS,
     MIXED,
+    OWN,
+    own,
     paths,
 )
 from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
@@ -63,8 +65,8 @@ NARROWER = {
 }
 OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
 FIRST_VENDOR = "nvidia"
-# By how much a kind of model, of cores or of kernels differs from the others.
-KINDS = {LATENT: 1.0, EXPERTS: 0.5, CORES: 0.2, EARLY: 0.4}
+# By how much a kind of model, of cores or of kernels differs from the others, and a machine from those of its kind.
+KINDS = {LATENT: 1.0, EXPERTS: 0.5, CORES: 0.2, EARLY: 0.4, OWN: 0.5}
 LABORATORY, OF_LABORATORIES = "laboratory", 0.015
 OVER_RATE = 0.02  # an efficiency above 1 means that the data sheet is wrong, which it seldom is
 NOISE = 0.05  # a residual of so much counts in full; far larger ones count like their root
@@ -88,8 +90,9 @@ class Solution:
 class Problem:
     """The observations as arrays, and which parameters each of them depends on."""
 
-    def __init__(self, observations: Sequence[Observation]) -> None:
+    def __init__(self, observations: Sequence[Observation], own: Collection[str] = ()) -> None:
         self.observations = observations
+        self.own = own  # sources whose machine has corrections of its own
         rows = [(index, times, *work) for index, one in enumerate(observations) for times, work in one.passes]
         table = np.array(rows, dtype=float)
         self.owner = table[:, 0].astype(int)
@@ -116,7 +119,7 @@ class Problem:
 
     def _chain(self, name: str, one: Observation) -> tuple[int, ...]:
         """The parameters that make up one observation's coefficient, or its laboratory's."""
-        scopes = (one.point.source_id,) if name == LABORATORY else paths(name, one.family)
+        scopes = (one.point.source_id,) if name == LABORATORY else scopes_of(name, one, self.own)
         return tuple(self.keys.setdefault((name, scope), len(self.keys)) for scope in scopes)
 
     def _made_of(self, chains: Sequence[tuple[int, ...]]) -> Array:
@@ -202,6 +205,12 @@ class Problem:
 
     def _parameters(self, solution: Solution) -> Array:
         return np.array([solution.parts.get(key, expected(*key)) for key in self.keys])
+
+
+def scopes_of(name: str, one: Observation, own_sources: Collection[str]) -> tuple[str, ...]:
+    """The scopes that an observation's coefficient is made of."""
+    beside = own(name, one.family) if one.point.source_id in own_sources else ()
+    return (*paths(name, one.family), *beside)
 
 
 def expected(name: str, path: str) -> float:

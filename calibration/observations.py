@@ -53,6 +53,13 @@ def observe(points: Iterable[Point]) -> tuple[list[Observation], list[tuple[Poin
     return used, left
 
 
+def own_sources(observations: Iterable[Observation]) -> frozenset[str]:
+    """The user's own, where they stand beside committed ones; by themselves they are what a fit is about."""
+    found = {one.point.source_id for one in observations}
+    committed = found & set(sources.sources())
+    return frozenset(found - committed) if committed else frozenset()
+
+
 def by_kernels(observations: Sequence[Observation]) -> list[list[Observation]]:
     """Those of each engine's kernels: they share no coefficient, so that one says nothing of the other."""
     found: dict[str, list[Observation]] = defaultdict(list)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.eras import ANY, APART
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, measurable, paths, stairs, standard_link
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, measurable, own, paths, stairs, standard_link
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
@@ -57,7 +57,7 @@ class Profile:
     def _coefficient(self, name: str, family: Family) -> float:
         """The product along the path, which has to be known as far as the kernels themselves."""
         known = self.coefficients[name]
-        parts = [known[path] for path in paths(name, family) if path in known]
+        parts = [known[path] for path in (*paths(name, family), *own(name, family)) if path in known]
         if not parts and family.era in APART:
             return self._coefficient(name, family._replace(era=ANY))
         if not parts and name in UNTOLD:

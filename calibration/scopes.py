@@ -20,9 +20,10 @@ MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
 LATENT, EXPERTS = "latent", "experts"
 ALONE, NVLINK, PAIR, PCIE = "alone", "nvlink", "pair", "pcie"
-CORES = "cores"
+CORES, OWN = "cores", "own"
 BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
+OF_A_MACHINE = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST)  # what one may reach more or less of
 COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
 
 
@@ -86,6 +87,11 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
         **dict.fromkeys(HOST, (family.era,)),
     }
     return widening(kernels, *within.get(coefficient, ()))
+
+
+def own(coefficient: str, family: Family) -> tuple[str, ...]:
+    """The scope of the user's own machine, beside those that others' measurements are made of."""
+    return (f"{family.kernels}/{OWN}/{family.gpu}",) if coefficient in OF_A_MACHINE else ()
 
 
 def stairs(family: Family, shape: str) -> tuple[str, ...]:

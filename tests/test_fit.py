@@ -127,6 +127,28 @@ def test_others_machines_do_not_tell_how_cards_exchange_over_pcie() -> None:
     assert trusts([*bench(cards=("l40s",)), *elsewhere], joined("l40s")) == {"extrapolated"}
 
 
+def committed(observations: list[Observation]) -> list[Observation]:
+    """The same from a source that everybody has."""
+    source = next(iter(sources.sources()))
+    return [replace(one, point=replace(one.point, source_id=source)) for one in observations]
+
+
+@pytest.mark.parametrize("slower", [0.8, 1.5])
+def test_a_users_own_machine_is_met_and_leaves_the_others_alone(slower: float) -> None:
+    card, model = CARDS[0], MODELS[0]
+    own = [timed(step(card, model, rows), slower) for rows in (1, 8, 64)] + [timed(prompt(card, model, 1024), slower)]
+    profile = fit_observations([*committed(bench()), *own]).profile
+    assert np.abs(predicted_errors(profile, own)).max() < 0.05
+    assert np.abs(predicted_errors(profile, bench(cards=CARDS[1:]))).max() < 0.03
+    another = [timed(step(card, MODELS[1], rows), slower) for rows in (1, 8, 64)]
+    assert np.abs(predicted_errors(profile, another)).max() < 0.15
+    assert {path.split("/")[1] for path in profile.coefficients["weights_efficiency"] if "/" in path} >= {"own"}
+
+
+def test_measurements_by_themselves_are_nobodys_own(plain: Fit) -> None:
+    assert not [path for parts in plain.profile.coefficients.values() for path in parts if "own" in path.split("/")]
+
+
 def test_no_step_from_the_solution_makes_it_more_plausible() -> None:
     problem = Problem(bench())
     solution = problem.solved()

@@ -19,7 +19,12 @@ CHECKS = ("row", "source", "gpu", "model")
 @click.option("--model", metavar="NAME", help="For files that do not say: which model.")
 @click.option("--weights", metavar="TYPE", help="For files that do not say: in which format.")
 @click.option("--version", "engine_version", metavar="V", help="For files that do not say: which release.")
-@click.option("--check", multiple=True, type=click.Choice(CHECKS), help="Bands from fits without ...; repeatable.")
+@click.option(
+    "--check",
+    multiple=True,
+    type=click.Choice(CHECKS),
+    help="Bands from fits without a part of the measurements, minutes each, in place of the shipped ones; repeatable.",
+)
 @click.option(
     "--bands-from",
     multiple=True,
@@ -28,7 +33,7 @@ CHECKS = ("row", "source", "gpu", "model")
     help="Bands of whole servers, from `simctl validate --hold-out ... -o json=FILE`; repeatable.",
 )
 @click.option(
-    "--resamples", type=click.IntRange(0, 1000), default=20, help="Draws of sources, for each figure's spread."
+    "--resamples", type=click.IntRange(0, 1000), default=None, help="Draws of sources, for each figure's spread."
 )
 @click.option("--quiet", is_flag=True, help="No progress and no warnings on stderr.")
 def command(**flags: Any) -> None:

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from calibration import profile_file, sources
 from calibration.bands import Miss, bands, misses, of_servers
-from calibration.error_sizes import sizes_of_logarithms
 from calibration.fit import Fit, fitted
 from calibration.points import Reading
+from calibration.profile import load
 from calibration.reading import read
 from calibration.uncertainty import bootstrap
-from reports.tables import Table, aligned
+from sim.cli.calibration_account import account
 from sim.errors import BadScenario
 
 COLUMNS = {
@@ -28,7 +27,9 @@ COLUMNS = {
     "engine_version": "engine_version",
 }
 DEFAULT_CHECKS = ("row", "source")
-SHOWN = 8
+DEFAULT_RESAMPLES = 20
+CHECKED = "bands from predictions of what fits had not seen"
+AS_SHIPPED = "bands of the shipped profile, most of whose measurements these are"
 
 Say = Callable[[str], None]
 
@@ -47,17 +48,37 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     output: Path = flags["output"]
     say(f"fitting {len(points):,} points")
     fit = fitted(points, flags["name"] or output.stem)
-    checked = check(fit, flags["check"] or DEFAULT_CHECKS, say)
-    say(f"drawing sources {flags['resamples']} times")
-    spread = bootstrap(fit.observations, flags["resamples"]) if flags["resamples"] else {}
-    about = "Fitted by least squares on logarithms of times; bands from predictions of what fits had not seen."
+    a_few_more = bool(flags["files"]) and not flags["alone"]
+    checked = check(fit, flags["check"] or (() if a_few_more else DEFAULT_CHECKS), say)
+    resamples = flags["resamples"] if flags["resamples"] is not None else 0 if a_few_more else DEFAULT_RESAMPLES
     inputs = [*origin(fit, flags["alone"]), *(digest(path, len(r.points)) for path, r in readings.items())]
-    factors = bands(checked)
-    for label, wider in of_servers(held_out_rows(flags["bands_from"])).items():
-        factors[label] = factors.get(label, {}) | wider
-    profile_file.write(output, profile_file.document(fit, about, factors, spread, checked, inputs))
-    click.echo(account(fit, checked), nl=False)
-    click.echo(f"wrote {output}: use it with --profile {output}")
+    document = profile_file.document(
+        fit, about(checked), factors(checked, flags["bands_from"]), spread(fit, resamples, say), checked, inputs
+    )
+    profile_file.write(output, document)
+    click.echo(account(fit, checked, {point.source_id for reading in readings.values() for point in reading.points}))
+    click.echo(f"wrote {output}: use it with --profile {output}; {CHECKED if checked else AS_SHIPPED}")
+
+
+def about(checked: Sequence[Miss]) -> str:
+    """How the profile came about."""
+    return f"Fitted by least squares on logarithms of times; {CHECKED if checked else AS_SHIPPED}."
+
+
+def factors(checked: Sequence[Miss], servers: Iterable[Path]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The bands: from the checks, or where there are none those that are shipped; and of whole servers."""
+    found = bands(checked) if checked else {label: dict(of) for label, of in load("measured").bands.items()}
+    for label, wider in of_servers(held_out_rows(servers)).items():
+        found[label] = found.get(label, {}) | wider
+    return found
+
+
+def spread(fit: Fit, resamples: int, say: Say) -> profile_file.Spread:
+    """How far each coefficient moves with the sources."""
+    if not resamples:
+        return {}
+    say(f"drawing sources {resamples} times")
+    return bootstrap(fit.observations, resamples)
 
 
 def origin(fit: Fit, alone: bool) -> list[dict[str, Any]]:
@@ -99,58 +120,3 @@ def check(fit: Fit, ways: Iterable[str], say: Say) -> list[Miss]:
         say(f"checking: fits without one {way} at a time")
         found += misses(fit.observations, way)
     return found
-
-
-# -- the account
-
-
-def account(fit: Fit, checked: Sequence[Miss]) -> str:
-    """Errors by source, the points that pulled the most, and what could not be used."""
-    parts = [aligned(errors_table(fit, checked)), aligned(pulls_table(fit))]
-    if fit.unusable:
-        parts.append(aligned(unusable_table(fit)))
-    return "\n\n".join(parts) + "\n\n"
-
-
-def errors_table(fit: Fit, checked: Sequence[Miss]) -> Table:
-    ways = list(dict.fromkeys(miss.held_out for miss in checked))
-    header = ("source", "points", "in sample", *(f"without {way}" for way in ways))
-    rows = []
-    for source in sorted({one.point.source_id for one in fit.observations}):
-        own = [off for one, off in zip(fit.observations, fit.errors, strict=True) if one.point.source_id == source]
-        lines = [own, *(missed(checked, way, source) for way in ways)]
-        rows.append((source, f"{len(own):,}", *(sizes(errors) for errors in lines)))
-    return Table("Errors of times, median / 90th percentile", header, tuple(rows))
-
-
-def missed(checked: Sequence[Miss], way: str, source: str) -> list[float]:
-    """Errors of a source's points that were held out in this way."""
-    return [miss.error for miss in checked if miss.held_out == way and miss.observation.point.source_id == source]
-
-
-def sizes(errors: Sequence[float]) -> str:
-    if not errors:
-        return "-"
-    off = sizes_of_logarithms(errors)
-    return f"{100 * off.median:.1f}% / {100 * off.p90:.0f}%"
-
-
-def pulls_table(fit: Fit) -> Table:
-    """The points that the profile meets least: they pulled it towards themselves, or are wrong."""
-    order = np.argsort(-np.abs(np.asarray(fit.errors)))[:SHOWN]
-    rows = []
-    for index in order:
-        point, off = fit.observations[index].point, fit.errors[index]
-        what = f"{point.engine} {point.model} {point.weights}".strip()
-        rows.append((point.source_id, point.gpu, what, f"{point.load}:{point.load_value:g}", f"{np.expm1(off):+.0%}"))
-    return Table("Points that are met least", ("source", "gpu", "what", "load", "predicted is"), tuple(rows))
-
-
-def unusable_table(fit: Fit) -> Table:
-    counts: dict[tuple[str, str], int] = {}
-    for point, reason in fit.unusable:
-        key = (point.source_id, reason if len(reason) < 70 else reason[:67] + "...")
-        counts[key] = counts.get(key, 0) + 1
-    most = sorted(counts.items(), key=lambda item: -item[1])[:SHOWN]
-    rows = tuple((source, f"{count:,}", reason) for (source, reason), count in most)
-    return Table("Points that say nothing of a step's time, or that physics refuses", ("source", "points", "why"), rows)
