@@ -9,7 +9,7 @@ from calibration.csvrows import named
 from calibration.rows import Row
 
 SEPARATOR = re.compile(r"[|\s:-]+")
-HEADING = re.compile(r"#+ (\S.*)|Model: (\S+)|.*\s-m (\S+\.gguf)\b.*")
+HEADING = re.compile(r"#+ (\S.*)|Model: (\S+)|.*\s-m (\S+\.gguf)\b.*|.* tensors from (\S+\.gguf) \(.*")
 # `main: n_kv_max = 8192, n_batch = 2048, ...`
 SETTING = re.compile(r"\b(n_kv_max|n_batch|n_ubatch|flash_attn|is_pp_shared|is_tg_separate|n_gpu_layers) = (-?\d+)")
 DEVICES = re.compile(r"\bfound \d+ \w+ devices")
@@ -17,6 +17,7 @@ DEVICE = re.compile(r"\s*Device (\d+): ([^,]+), ")
 LONGEST_LINE = 2_000  # characters; what is longer is none of these
 LONGEST_NAME = 200
 BUILD = re.compile(r"build: ([0-9a-f]{6,40}) \((\d+)\)")
+BUILD_ABOVE = re.compile(r"build: (\d+) \([0-9a-f]{6,40}\).*")
 QUANT = re.compile(r"(?i)[-.](i?q\d(?:_[a-z0-9]+)*|[bf]?f?(?:16|32)|mxfp4|fp16)$")
 PART = re.compile(r"-\d{5}-of-\d{5}$")
 # `qwen2 7B Q4_K - Medium`, `llama 7B mostly Q4_0`, `gpt-oss 20B MXFP4 MoE`, `llama 8B all F32`
@@ -28,6 +29,7 @@ SIZES = {"Small": "_s", "Medium": "_m", "Large": "_l"}
 class Surroundings:
     """What was printed last before a row."""
 
+    build: str = ""
     heading: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     devices: dict[str, str] = field(default_factory=dict)  # names by number
@@ -41,6 +43,8 @@ class Surroundings:
             self.devices[device[1]] = device[2].strip()
         elif settings := SETTING.findall(line):
             self.settings = dict(settings)
+        elif build := BUILD_ABOVE.fullmatch(line.strip()):
+            self.build = f"b{build[1]}"
         elif heading := HEADING.fullmatch(line.strip()):
             self.heading = next(filter(None, heading.groups()))
 
@@ -67,7 +71,7 @@ def table_rows(text: str, columns: Mapping[str, str], needed: str) -> Iterator[R
         if needed in cells:
             header = [columns.get(cell, cell) for cell in cells]
         elif header and not SEPARATOR.fullmatch(line):
-            yield Row({**around.values(), "build": build_of(number), **named(header, cells)}, number)
+            yield Row({**around.values(), "build": build_of(number) or around.build, **named(header, cells)}, number)
 
 
 @dataclass(frozen=True, slots=True)

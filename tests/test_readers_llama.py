@@ -121,6 +121,15 @@ def test_a_run_without_a_card_is_the_processors() -> None:
     assert (found.rejected[0].line, found.rejected[0].reason) == (5, "'error' is not a number")
 
 
+def test_what_the_loader_prints_above_a_batched_bench_tells_its_model_and_build(tmp_path: Path) -> None:
+    table = (FORMATS / "llama_batched_bench.md").read_text(encoding="utf-8").split("main: ")[1].split("build:")[0]
+    loader = "llama_model_loader: loaded meta data with 29 key-value pairs and 292 tensors from"
+    above = f"build: 9001 (0a1b2c3d) with GNU\n{loader} m/Tiny-1B-Q8_0.gguf (version GGUF V3 (latest))\n"
+    (tmp_path / "printed").write_text(f"{above}\nmain: {table}")
+    found = {(point.model, point.weights, point.engine_version) for point in read(tmp_path / "printed").points}
+    assert found == {("Tiny-1B", "q8_0", "b9001")}
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
