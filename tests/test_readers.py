@@ -232,9 +232,9 @@ def test_weights_that_nobody_states_are_those_that_the_engine_loads_by_the_model
 def test_what_a_point_cannot_do_without_is_asked_for() -> None:
     asked = read(FORMATS / "vllm_bench_closed.json").warnings
     assert asked[:3] == (
-        "no card is stated: give it, as --gpu NAME or --given gpu=NAME",
-        "model 'acme/Tiny-1B' is unknown: give it, as --model NAME or --given model=NAME",
-        "no weight format is stated: give it, as --weights NAME or --given weights=NAME",
+        "no card is stated: give it (calibrate: --gpu NAME, validate: --given gpu=NAME)",
+        "model 'acme/Tiny-1B' is unknown: give it (calibrate: --model NAME, validate: --given model=NAME)",
+        "no weight format is stated: give it (calibrate: --weights NAME, validate: --given weights=NAME)",
     )
     given = read(FORMATS / "vllm_bench_closed.json", {"gpu": "l4", "model": "llama-3.1-8b"}).warnings
     assert given[0] == "no weight format is stated: bf16 is assumed"

@@ -382,8 +382,9 @@ def test_rows_are_numbered_as_in_the_file_and_rejected_ones_are_listed(tmp_path:
 
 
 def test_impossible_rates_are_refused_with_the_arithmetic(tmp_path: Path) -> None:
-    found = validated("--points", str(table(tmp_path / "own.csv", replace(SERVER, output_tps=510.0))))
-    assert found["rows"] == []
+    points = [replace(SERVER, output_tps=rate) for rate in (30.0, 510.0)]
+    found = validated("--points", str(table(tmp_path / "own.csv", *points)))
+    assert [row["row"] for row in found["rows"]] == [1]
     assert "TB/s" in found["unmapped"][0]["reason"]
 
 
@@ -396,7 +397,7 @@ def test_filters_keep_the_engines_and_cards_asked_for(tmp_path: Path) -> None:
 
 def test_blanks_of_a_file_may_be_filled_on_the_command_line(tmp_path: Path) -> None:
     path = str(table(tmp_path / "own.csv", replace(SERVER, gpu="unstated", output_tps=30.0)))
-    assert validated("--points", path)["rows"] == []
+    assert "row 1: " in simctl("validate", "--points", path).stderr
     (row,) = validated("--points", path, "--given", "gpu=rtx-4090")["rows"]
     assert row["gpu"] == "rtx-4090"
 
@@ -408,6 +409,22 @@ def test_a_file_that_is_no_measurement_exits_with_3(text: str, tmp_path: Path) -
     done = simctl("validate", "--points", str(path))
     assert done.exit_code == 3
     assert "bad.csv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("points", "words", "reason"),
+    [
+        ([replace(SERVER, gpu="nowhere", output_tps=30.0)] * 2, (), "of 2; row 1: unknown gpu 'nowhere'"),
+        ([replace(SERVER, output_tps=30.0)], ("--engine", "ollama"), "no measurement of that engine or card"),
+        ([], (), "no measurement stands in it"),
+    ],
+)
+def test_a_file_of_which_nothing_can_be_compared_says_why_and_exits_with_3(
+    points: list[Point], words: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    done = simctl("validate", "--points", str(table(tmp_path / "own.csv", *points)), *words)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert reason in " ".join(done.stderr.split())
 
 
 def test_a_file_that_is_not_there_exits_with_3() -> None:

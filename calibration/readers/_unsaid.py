@@ -39,7 +39,7 @@ def asked_for(points: Iterable[Point]) -> Iterator[str]:
         for name in sorted({getattr(point, column) for point in points if not known(point)}):
             unstated = name in ("", "unstated")
             fact = f"no {CALLED[column]} is stated" if unstated else f"{CALLED[column]} '{name[:LONGEST]}' is unknown"
-            yield f"{fact}: give it, as --{column} NAME or --given {column}=NAME"
+            yield f"{fact}: give it (calibrate: --{column} NAME, validate: --given {column}=NAME)"
 
 
 def _loads(engine: str, weights: str) -> bool:

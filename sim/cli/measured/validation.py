@@ -15,7 +15,7 @@ from sim.cli.measured.comparing import compared
 from sim.cli.measured.held_out import Assigned, Refit, one_for_all, without_own_part
 from sim.cli.measured.physics_gate import refusal
 from sim.cli.measured.predictions import Predicted, predictions
-from sim.errors import UnknownName, UsageError
+from sim.errors import BadScenario, UnknownName, UsageError
 
 Warner = Callable[[str], None]
 Report = Callable[[str, int, int], None]
@@ -49,7 +49,17 @@ def validation(question: Question, warn: Warner, report: Report) -> Validation:
     told = predictions(found, assigned.profiles, question.processes, partial(report, "predicting"))
     rows, failed = _beside(found, told, assigned, shipped)
     left = sorted((*rejected, *unmapped, *failed), key=lambda each: (each.source_id, each.row))
+    if question.points is not None and not rows:
+        raise BadScenario(f"{question.points}: {_why_nothing(question, left)}")
     return Validation(tuple(rows), tuple(left), _in_sample(question, found, shipped, report))
+
+
+def _why_nothing(question: Question, left: Sequence[Unmapped]) -> str:
+    """Why no measurement of a file stands beside a prediction."""
+    if not left:
+        return f"no measurement{' of that engine or card' if question.engines or question.gpus else ''} stands in it"
+    place = f"row {left[0].row}: " if left[0].row else ""
+    return f"no row could be compared, of {len(left)}; {place}{left[0].reason}"
 
 
 def _in_sample(question: Question, found: Sequence[Case], shipped: Profile, report: Report) -> tuple[Comparison, ...]:
