@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
@@ -31,6 +31,7 @@ class Reader(Protocol):
     FORMAT: str  # as the tool that writes it is called
     PITFALLS: tuple[str | Pitfall, ...]  # what its figures do not mean, for whoever reads them
     # and ASSUMED: Mapping[str, str] where its tool is all but always used in one way: columns, for blanks nobody fills
+    # and finished(reading) where something of a point follows from what was given for its blanks
 
     def recognises(self, head: str) -> bool:
         """Whether the beginning of a file is this format's."""
@@ -101,7 +102,9 @@ def _read(reader: Reader, text: str, source: str, path: Path, given: Mapping[str
     stated = [_filled(point, {**assumed, **given}) for point in reading.points]
     points = tuple(map(with_usual_weights, stated))
     lacking = [*asked_for(points), *assumed_weights(stated, points)]
-    return replace(reading, points=points, warnings=(*lacking, *reading.warnings, *doubts))
+    found = replace(reading, points=points, warnings=(*lacking, *reading.warnings, *doubts))
+    finished: Callable[[Reading], Reading] | None = getattr(reader, "finished", None)
+    return finished(found) if finished else found
 
 
 def _values(given: Mapping[str, str]) -> dict[str, object]:

@@ -110,6 +110,18 @@ def test_layers_left_to_the_processor_are_told(on_card: int, split: bool, tmp_pa
     assert any("-ngl" in warning for warning in found.warnings) == split
 
 
+@pytest.mark.parametrize(("on_card", "split"), [(40, True), (80, False), (99, False)])
+def test_layers_left_to_the_processor_are_told_of_a_model_that_is_given(
+    on_card: int, split: bool, tmp_path: Path
+) -> None:
+    rows = json.loads((FORMATS / "llama_bench.json").read_text(encoding="utf-8"))
+    unnamed = {"model_filename": "", "model_type": "llama 70B Q4_K - Medium", "n_gpu_layers": on_card}  # of 80 layers
+    (tmp_path / "one.json").write_text(json.dumps([rows[1] | unnamed]))
+    found = read(tmp_path / "one.json", {"model": "llama-3.1-70b"})
+    assert ("layers on the CPU" in found.points[0].notes) == split
+    assert any("-ngl" in warning for warning in found.warnings) == split
+
+
 def test_throughput_of_prompt_and_answer_together_is_not_the_answers() -> None:
     both = read(FORMATS / "llama_bench.json").points[3]
     assert both.output_tps == pytest.approx(128 / 0.8)

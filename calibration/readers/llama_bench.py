@@ -11,6 +11,7 @@ from calibration.llamatext import has_table, model_and_weights
 from calibration.pitfalls import Pitfall, under, warnings
 from calibration.points import Point, Reading
 from calibration.readers._llama_cards import card_and_count
+from calibration.readers._llama_layers import SPLIT, on_the_processor, with_split
 from calibration.rows import Row, gather
 
 FORMAT = "llama-bench"
@@ -24,8 +25,6 @@ PITFALLS = (
 )
 
 DEFAULT_UBATCH = 512
-SPLIT = "layers on the CPU"
-FEWEST_LAYERS = 16  # of models that people serve
 OPTIONS = {
     "n-gpu-layers": "n_gpu_layers",
     "batch-size": "n_batch",
@@ -53,6 +52,13 @@ def read(text: str, source: str, path: Path) -> Reading:
     rows, broken = bench_rows(text, str(path))
     points, rejected = gather(rows, partial(_point, source), str(path))
     return Reading(FORMAT, tuple(points), (*broken, *rejected), warnings=warnings(PITFALLS, points))
+
+
+def finished(reading: Reading) -> Reading:
+    """The reading once its models are known: how many layers there are tells whether some were left to the CPU."""
+    points = tuple(map(with_split, reading.points))
+    told = dict.fromkeys((*reading.warnings, *warnings(PITFALLS, points)))
+    return replace(reading, points=points, warnings=tuple(told))
 
 
 def _point(source: str, row: Row) -> Point:
@@ -115,7 +121,7 @@ def _bare(source: str, row: Row) -> Point:
         load_value=1.0,
         slots=1,
         depth_tokens=row.amount("n_depth"),
-        notes="; ".join(filter(None, (row.text("backends"), _on_the_processor(row, gpu, model)))),
+        notes="; ".join(filter(None, (row.text("backends"), on_the_processor(row, gpu, model)))),
     )
 
 
@@ -128,17 +134,6 @@ def _weights(row: Row, model: str, named: str) -> str:
         return weights
     # of a mixture that is published in 4 bits, the name tells the format of what is around its experts
     return catalog.model(known).native_weights if naming.is_model(known) else ""
-
-
-def _on_the_processor(row: Row, gpu: str, model: str) -> str:
-    """What the processor did of the work: all of it, or the layers that the card was not given."""
-    if gpu == naming.PROCESSOR:
-        return row.text("cpu_info")
-    given = row.number("n_gpu_layers")
-    known = naming.model_and_format(model)[0]
-    layers = catalog.model(known).layers if naming.is_model(known) else FEWEST_LAYERS
-    # -1 is all of them
-    return SPLIT if given is not None and 0 <= given < layers else ""
 
 
 def _size(model: str) -> str:
