@@ -63,6 +63,14 @@ def test_what_a_terminal_adds_disturbs_nothing(tmp_path: Path) -> None:
     assert plain == shown
 
 
+def test_what_the_advice_collects_on_stderr_is_read_run_by_run(tmp_path: Path) -> None:
+    loading = BLOCK.replace("load duration:        20.5ms", "load duration:        3.1s").replace("275.5ms", "3.4s")
+    later = [BLOCK.replace("110 token(s)", f"{prompt} token(s)") for prompt in (800, 1100)]
+    found = written(tmp_path, "".join(SPINNER + block for block in (loading, *later)))
+    assert [(point.prompt_tokens, point.ttft_ms_mean) for point in found.points] == [(800, 50), (1100, 50)]
+    assert [(one.line, one.field) for one in found.rejected] == [(1, "load duration")]
+
+
 def test_a_prompt_that_is_asked_again_is_not_taken_for_a_fast_one(tmp_path: Path) -> None:
     again = BLOCK.replace("prompt eval duration: 50ms", "prompt eval duration: 2ms")
     (point,) = written(tmp_path, BLOCK + again).points

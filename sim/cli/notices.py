@@ -22,7 +22,7 @@ BENCHES = {
     "vllm": "`vllm bench serve --dataset-name random --random-input-len 512 --random-output-len 256 "
     "--max-concurrency {users} --num-prompts {prompts} --save-result`",
     "llama_cpp": "`llama-batched-bench -m MODEL.gguf -c 16384 -npp 512 -ntg 128 -npl 1,2,4,8`",
-    "ollama": "`ollama run MODEL --verbose` with a prompt of a page or two",
+    "ollama": "`ollama run MODEL --verbose < PROMPT.txt 2>> FILE` with three prompts of a page or two, each another",
 }
 
 
