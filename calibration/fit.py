@@ -16,7 +16,7 @@ from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
 
 LEAST_CORRECTION = 1e-3  # of a logarithm; smaller ones are not worth a line
-ENOUGH = 2  # points of a model on a card that make it measured
+ENOUGH = 2  # others' points of a model on a card that make it measured
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
     """Which models in which sort of format had decode steps measured, with whose kernels and on which card."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for one in observations:
-        steps = any(work.decodes for _, work in one.passes) and is_like_the_users(one)
-        counts[f"{one.family.kernels}/{one.family.gpu}", measurable(one.family, one.model)] += steps
+        worth = worth_to_the_user(one) if any(work.decodes for _, work in one.passes) else 0
+        counts[f"{one.family.kernels}/{one.family.gpu}", measurable(one.family, one.model)] += worth
     found: dict[str, set[str]] = defaultdict(set)
     for (place, model), count in counts.items():
         if count >= ENOUGH:
@@ -137,9 +137,11 @@ def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
     return {place: frozenset(models) for place, models in found.items()}
 
 
-def is_like_the_users(one: Observation) -> bool:
-    """Whether a measurement speaks of the user's machine: another's links over PCIe do not."""
-    return standard_link(one.family) or one.point.source_id not in sources.sources()
+def worth_to_the_user(one: Observation) -> int:
+    """How many points a measurement stands for: one's own is enough, and another's links over PCIe say nothing."""
+    if one.point.source_id not in sources.sources():
+        return ENOUGH
+    return int(standard_link(one.family))
 
 
 def predicted_errors(profile: Profile, observations: Sequence[Observation]) -> Any:

@@ -122,6 +122,15 @@ def test_a_link_is_measured_where_it_was_measured(gpu: str, unknown: str) -> Non
     assert trusts([*alone, *joined(gpu)], alone) == {"measured"}
 
 
+def test_one_point_of_ones_own_is_enough_and_two_of_others() -> None:
+    model = "qwen3-14b"
+    one, two = (timed(step(CARDS[0], model, rows)) for rows in (1, 8))
+    known = committed(bench(cards=CARDS[:1]))
+    assert trusts([*known, one], [two]) == {"measured"}
+    assert trusts([*known, *committed([one])], [two]) == {"interpolated"}
+    assert trusts([*known, *committed([one, two])], [two]) == {"measured"}
+
+
 def test_others_machines_do_not_tell_how_cards_exchange_over_pcie() -> None:
     elsewhere = joined("l40s", next(iter(sources.sources())))
     assert trusts([*bench(cards=("l40s",)), *elsewhere], joined("l40s")) == {"extrapolated"}
