@@ -30,7 +30,8 @@ CACHED = re.compile(r"models--([^/]+)/snapshots/[^/]+$")  # a repository where t
 
 def card(name: str) -> str:
     """The catalogue's id of a card, or the name as it is where no card or several answer to it."""
-    return _gpus().get(_words(name)) or _known("gpu", name) or _only_with(_words(name)) or name
+    known = _gpus().get(_words(name)) or _known("gpu", DRIVER.sub("", name[:LONGEST].lower()).strip())
+    return known or _only_with(_words(name)) or name
 
 
 def model_and_format(name: str) -> tuple[str, str]:

@@ -133,6 +133,7 @@ def test_an_unknown_name_offers_the_nearest(kind: str, name: str, meant: str) ->
         ("rtx-4060ti-16g", "rtx-4060-ti-16g"),
         ("rtx-4070ti", "rtx-4070-ti"),
         ("apple-m5", "m5"),
+        ("radeon-8060s", "strix-halo-395"),
     ],
 )
 def test_common_names_of_cards_are_known(name: str, meant: str) -> None:
@@ -146,6 +147,8 @@ def test_common_names_of_cards_are_known(name: str, meant: str) -> None:
         ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
         ("Qwen/Qwen3-8B", "qwen3-8b"),
         ("qwen3:0.6b", "qwen3-0.6b"),
+        ("llama3.2", "llama-3.2-3b"),
+        ("mistral", "mistral-7b"),
         ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b"),
     ],
 )

@@ -264,6 +264,7 @@ def test_a_count_that_is_no_count_cannot_be_given() -> None:
         ("/hub/models--Qwen--Qwen3-8B-AWQ/snapshots/7a1c0c26", "qwen3-8b", "awq"),
         ("llama3.1:8b-instruct-q4_K_M", "llama-3.1-8b", "q4_k_m"),
         ("llama3.1:latest", "llama-3.1-8b", "bf16"),
+        ("mistral:latest", "mistral-7b", "bf16"),
         ("hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M", "qwen3-8b", "q4_k_m"),
         ("Qwen3-8B-UD-Q8_0.gguf", "qwen3-8b", "q8_0"),
         ("unsloth_Qwen3-8B-GGUF_Qwen3-8B-Q4_K_M.gguf", "qwen3-8b", "q4_k_m"),
@@ -284,6 +285,8 @@ def test_a_model_and_its_format_are_known_by_what_servers_call_them(
         ("AMD Radeon RX 7900 XTX (RADV NAVI31)", "rx-7900-xtx"),
         ("Intel(R) Arc(TM) B580 Graphics (BMG G21)", "arc-b580"),
         ("AMD Instinct MI300X VF", "mi300x"),
+        ("AMD Radeon 8060S (RADV STRIX_HALO)", "strix-halo-395"),
+        ("Radeon 8060S Graphics (RADV GFX1151)", "strix-halo-395"),
         ("AMD Radeon Graphics (RADV GFX1201)", "AMD Radeon Graphics (RADV GFX1201)"),
     ],
 )
