@@ -7,7 +7,7 @@ import numpy as np
 
 from calibration.fit import coefficients
 from calibration.least_squares import FOR_CHECKS, Problem
-from calibration.observations import Observation
+from calibration.observations import Observation, own_sources
 
 LOW, HIGH = 0.1, 0.9
 
@@ -23,7 +23,7 @@ def bootstrap(
     drawn = []
     for _ in range(resamples):
         sample = _resample(by_source, chance)
-        drawn.append(coefficients(Problem(sample).solved(FOR_CHECKS), sample))
+        drawn.append(coefficients(Problem(sample, own_sources(sample)).solved(FOR_CHECKS), sample))
     scopes = sorted({(name, path) for values in drawn for name, parts in values.items() for path in parts})
     spread: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for name, path in scopes:
