@@ -104,4 +104,6 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    # a fit solves thousands of small systems, on which the linear algebra's threads only wait for one another
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     cli(prog_name="simctl")
