@@ -134,6 +134,7 @@ def test_an_unknown_name_offers_the_nearest(kind: str, name: str, meant: str) ->
         ("rtx-4070ti", "rtx-4070-ti"),
         ("apple-m5", "m5"),
         ("radeon-8060s", "strix-halo-395"),
+        ("3060-laptop", "rtx-3060-laptop"),
     ],
 )
 def test_common_names_of_cards_are_known(name: str, meant: str) -> None:
