@@ -15,7 +15,7 @@ from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, measurable, ow
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
-FORMAT = 3
+FORMAT = 4
 BUILT_IN = ("measured", "datasheet")
 HOST_RATES = ("ram_efficiency", "cpu_efficiency", "crossing_us")
 # A share above 1 only says that the data sheet understates the part; far above, somebody entered per cent.
@@ -127,7 +127,7 @@ def parse(text: str, where: str) -> Profile:
     try:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
-            raise BadScenario(f"profile {where}: format {raw['format']!r}, this version reads {FORMAT}")
+            raise BadScenario(f"profile {where}: format {raw['format']!r}, this version reads {FORMAT}: calibrate anew")
         return _profile(raw, f"profile {where}")
     except (ValueError, TypeError, AttributeError) as error:
         raise BadScenario(f"profile {where}: cannot be read ({error})") from None

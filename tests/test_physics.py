@@ -281,7 +281,7 @@ def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 3}', "'coefficients' is missing"),
+        ('{"format": 4}', "'coefficients' is missing"),
     ],
 )
 def test_a_broken_profile_is_refused_by_name(text: str, complaint: str) -> None:
@@ -299,7 +299,7 @@ def test_a_broken_profile_is_refused_by_name(text: str, complaint: str) -> None:
 )
 def test_a_broken_coefficient_is_refused_by_name(coefficient: dict[str, Any], complaint: str) -> None:
     text = json.dumps(
-        {"format": 3, "name": "n", "trust": "t", "coefficients": {"weights_efficiency": {"mine/hbm": coefficient}}}
+        {"format": 4, "name": "n", "trust": "t", "coefficients": {"weights_efficiency": {"mine/hbm": coefficient}}}
     )
     with pytest.raises(BadScenario, match=f"weights_efficiency/mine/hbm.*{complaint}"):
         parse(text, "p")
@@ -308,4 +308,4 @@ def test_a_broken_coefficient_is_refused_by_name(coefficient: dict[str, Any], co
 @pytest.mark.parametrize("name", ["launch", "efficiency"])
 def test_an_unknown_coefficient_is_refused_by_name(name: str) -> None:
     with pytest.raises(BadScenario, match=f"unknown coefficient {name}"):
-        parse(json.dumps({"format": 3, "name": "n", "trust": "t", "coefficients": {name: {}}}), "p")
+        parse(json.dumps({"format": 4, "name": "n", "trust": "t", "coefficients": {name: {}}}), "p")
