@@ -37,6 +37,7 @@ class Miss(NamedTuple):
     trust: str
     observation: Observation
     error: float  # logarithm of predicted over measured
+    known_card: bool  # the fit had seen the card
 
 
 def folds(observations: Sequence[Observation], held_out: str) -> Iterator[tuple[list[int], list[int]]]:
@@ -72,7 +73,10 @@ def misses(observations: Sequence[Observation], held_out: str) -> list[Miss]:
 def predicted(held_out: str, profile: Profile, unseen: Sequence[Observation]) -> list[Miss]:
     """What a profile makes of observations that were held out of its fit."""
     errors = predicted_errors(profile, unseen)
-    return [Miss(held_out, trust(profile, one), one, float(error)) for one, error in zip(unseen, errors, strict=True)]
+    return [
+        Miss(held_out, trust(profile, one), one, float(error), profile.knows_card(one.family))
+        for one, error in zip(unseen, errors, strict=True)
+    ]
 
 
 def trust(profile: Profile, one: Observation) -> str:

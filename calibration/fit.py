@@ -10,7 +10,7 @@ from calibration import sources
 from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution, scopes_of
 from calibration.observations import Observation, by_kernels, observe, own_sources
 from calibration.points import Point
-from calibration.profile import Profile, Steps, load
+from calibration.profile import Profile, Steps, card, load
 from calibration.scopes import COEFFICIENTS, HOST, MIXED, measurable, standard_link
 from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
@@ -129,7 +129,7 @@ def seen(observations: Sequence[Observation]) -> dict[str, frozenset[str]]:
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for one in observations:
         worth = worth_to_the_user(one) if any(work.decodes for _, work in one.passes) else 0
-        counts[f"{one.family.kernels}/{one.family.gpu}", measurable(one.family, one.model)] += worth
+        counts[card(one.family), measurable(one.family, one.model)] += worth
     found: dict[str, set[str]] = defaultdict(set)
     for (place, model), count in counts.items():
         if count >= ENOUGH:

@@ -79,16 +79,22 @@ class Profile:
         """How near to the measurements behind the profile these kernels are, with this model."""
         if self.trust == "datasheet":
             return self.trust
-        on_card = self.seen.get(f"{family.kernels}/{family.gpu}")
-        if on_card is None:
-            return "extrapolated"
-        if measurable(family, model) in on_card:
+        if measurable(family, model) in self.seen.get(card(family), ()):
             return "measured"
-        return "interpolated" if standard_link(family) else "extrapolated"
+        return "interpolated" if self.knows_card(family) and standard_link(family) else "extrapolated"
+
+    def knows_card(self, family: Family) -> bool:
+        """Whether anything was measured with these kernels on this card."""
+        return card(family) in self.seen
 
     def band(self, kernels: str, trust: str, metric: str) -> tuple[float, float]:
         """Factors on a prediction between which four measurements of five lie; both 1 where that is not known."""
         return self.bands.get(band_label(kernels, trust), {}).get(metric, (1.0, 1.0))
+
+
+def card(family: Family) -> str:
+    """What is measured on a card with an engine's kernels is kept under."""
+    return f"{family.kernels}/{family.gpu}"
 
 
 def band_label(kernels: str, trust: str) -> str:

@@ -22,12 +22,8 @@ TOLD = ("new dense model on a known GPU", "unseen GPU, same vendor and memory cl
 WORST = 5  # groups that are told of each
 
 
-def _known_card(one: Missed) -> bool:
-    return one.trust != "extrapolated"
-
-
 def _new_model(one: Missed) -> bool:
-    return dense(one.observation) and _known_card(one)
+    return dense(one.observation) and one.known_card
 
 
 def _new_card(one: Missed) -> bool:
@@ -51,7 +47,7 @@ ROWS: Sequence[tuple[str, str, Targets, Holds]] = (
     ("unseen GPU, same vendor and memory class", "gpu", NEW_CARD, _new_card),
     ("... unseen GPU, NVIDIA alone", "gpu", NEW_CARD, _nvidia(_new_card)),
     ("another laboratory, known card", "laboratory", ELSEWHERE, _new_model),
-    ("another laboratory, and an unseen card", "laboratory", {}, lambda one: not _known_card(one)),
+    ("another laboratory, and an unseen card", "laboratory", {}, lambda one: not one.known_card),
     ("kept out of every fit", "check", ELSEWHERE, lambda one: dense(one.observation)),
     ("MoE, the model left out", "model", {}, lambda one: not dense(one.observation)),
     ("MoE, kept out of every fit", "check", {}, lambda one: not dense(one.observation)),

@@ -29,6 +29,7 @@ class Missed(NamedTuple):
     observation: Observation
     error: float  # logarithm of predicted over measured
     in_sample: float
+    known_card: bool
 
 
 @cache
@@ -49,7 +50,7 @@ def in_sample() -> Mapping[int, float]:
 def missed(way: str) -> tuple[Missed, ...]:
     """Predictions of every observation by fits without its own part."""
     return tuple(
-        Missed(way, miss.trust, miss.observation, miss.error, in_sample()[id(miss.observation)])
+        Missed(way, miss.trust, miss.observation, miss.error, in_sample()[id(miss.observation)], miss.known_card)
         for miss in (_without(way) if way in OWN else misses(observations(), way))
     )
 
@@ -85,7 +86,7 @@ def checks() -> tuple[Missed, ...]:
     shipped = profile.load(PROFILE)
     errors = predicted_errors(shipped, found)
     return tuple(
-        Missed("check", trust(shipped, one), one, float(error), float("nan"))
+        Missed("check", trust(shipped, one), one, float(error), float("nan"), shipped.knows_card(one.family))
         for one, error in zip(found, errors, strict=True)
     )
 

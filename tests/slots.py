@@ -227,10 +227,10 @@ What is off, and why as far as it is known:
 
 * **Gemma 3 12B** collapses at 6 slots, three before it does here. On that day less memory may have been free, or its
   engine took more than it reckoned; at 6 slots every step is 20 ms longer, what the head takes on a CPU.
-* **Small models are too fast here**, by a fifth and more: what every row of a step takes beyond the passes comes to some
-  2 ms there, whatever the model, and a step of several rows to some 2 ms more. Choosing one of 151,936 tokens was timed
-  at 0.15 to 0.6 ms on a fast processor, and 1.3 ms are assumed (`calibration/sampling.py`); launches take longer under
-  Windows than on the Linux servers that the profile was fitted to.
+* **Small models are too fast here**, by a fifth and more: what every row of a step takes beyond the passes comes to
+  some 2 ms there, whatever the model, and a step of several rows to some 2 ms more. Choosing one of 151,936 tokens was
+  timed at 0.15 to 0.6 ms on a fast processor, and 1.3 ms are assumed (`calibration/sampling.py`); launches take longer
+  under Windows than on the Linux servers that the profile was fitted to.
 * **Beyond the memory large bursts are too fast**, by about a factor of two: layers on the host compute all rows of a
   step there, and how fast that CPU is nobody said. Bursts of two, for which they only read, come out right.
 
