@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -126,3 +127,35 @@ def test_a_rejected_row_is_told_with_its_line(own: Path, tmp_path: Path) -> None
     result = simctl("calibrate", own, "--alone", "-o", tmp_path / "p.json", "--check", "row", "--resamples", 0)
     assert "1 rejected" in result.output
     assert "own.csv:4" in result.output
+
+
+def slow_server(path: Path) -> Path:
+    """What `vllm bench serve` saves of a server that takes half as long again as the shipped profile has it."""
+    requests, users, prompt, answer, ttft_ms, tpot_ms = 560, 56, 512, 256, 260.0, 36.0
+    duration_s = requests / users * (ttft_ms + tpot_ms * (answer - 1)) / 1e3
+    said = {
+        **{"model_id": "meta-llama/Llama-3.1-8B-Instruct", "request_rate": "inf", "max_concurrency": users},
+        **{"num_prompts": requests, "completed": requests, "duration": duration_s},
+        **{"total_input_tokens": requests * prompt, "total_output_tokens": requests * answer},
+        **{"output_throughput": requests * answer / duration_s, "request_throughput": requests / duration_s},
+        **{"mean_ttft_ms": ttft_ms, "mean_tpot_ms": tpot_ms, "mean_itl_ms": tpot_ms},
+    }
+    path.write_text(json.dumps(said), encoding="utf-8")
+    return path
+
+
+def rate_error(file: Path, *profile: object) -> float:
+    told = simctl("validate", "--points", file, "--given", "gpu=a100-40g", *profile, "-o", "json", "--quiet")
+    assert told.exit_code == 0, told.output
+    (row,) = json.loads(told.stdout)["rows"]
+    return abs(row["metrics"]["output_tps"]["error"])
+
+
+@pytest.mark.slow
+def test_one_bench_of_ones_own_server_makes_its_predictions_right(tmp_path: Path) -> None:
+    bench, profile = slow_server(tmp_path / "bench.json"), tmp_path / "mine.json"
+    made = simctl("calibrate", bench, "--gpu", "a100-40g", "-o", profile, "--quiet")
+    assert made.exit_code == 0, made.output
+    assert re.search(r"bench +1 +[\d.]+% / \d+% +[\d.]+% / \d+%", made.stdout)  # before and after
+    assert rate_error(bench) > 0.3
+    assert rate_error(bench, "--profile", profile) < 0.15
