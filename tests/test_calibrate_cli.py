@@ -134,11 +134,19 @@ def slow_server(path: Path) -> Path:
     requests, users, prompt, answer, ttft_ms, tpot_ms = 560, 56, 512, 256, 260.0, 36.0
     duration_s = requests / users * (ttft_ms + tpot_ms * (answer - 1)) / 1e3
     said = {
-        **{"model_id": "meta-llama/Llama-3.1-8B-Instruct", "request_rate": "inf", "max_concurrency": users},
-        **{"num_prompts": requests, "completed": requests, "duration": duration_s},
-        **{"total_input_tokens": requests * prompt, "total_output_tokens": requests * answer},
-        **{"output_throughput": requests * answer / duration_s, "request_throughput": requests / duration_s},
-        **{"mean_ttft_ms": ttft_ms, "mean_tpot_ms": tpot_ms, "mean_itl_ms": tpot_ms},
+        "model_id": "meta-llama/Llama-3.1-8B-Instruct",
+        "request_rate": "inf",
+        "max_concurrency": users,
+        "num_prompts": requests,
+        "completed": requests,
+        "duration": duration_s,
+        "total_input_tokens": requests * prompt,
+        "total_output_tokens": requests * answer,
+        "output_throughput": requests * answer / duration_s,
+        "request_throughput": requests / duration_s,
+        "mean_ttft_ms": ttft_ms,
+        "mean_tpot_ms": tpot_ms,
+        "mean_itl_ms": tpot_ms,
     }
     path.write_text(json.dumps(said), encoding="utf-8")
     return path
@@ -148,7 +156,7 @@ def rate_error(file: Path, *profile: object) -> float:
     told = simctl("validate", "--points", file, "--given", "gpu=a100-40g", *profile, "-o", "json", "--quiet")
     assert told.exit_code == 0, told.output
     (row,) = json.loads(told.stdout)["rows"]
-    return abs(row["metrics"]["output_tps"]["error"])
+    return abs(float(row["metrics"]["output_tps"]["error"]))
 
 
 @pytest.mark.slow
