@@ -3,12 +3,13 @@
 import csv
 import json
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from calibration import sources
 from calibration.points import Point
 from calibration.profile import load
 from sim.cli.main import cli
@@ -101,6 +102,25 @@ def test_a_file_that_says_nothing_is_refused_by_name(tmp_path: Path, content: st
     result = simctl("calibrate", path, "--alone", "-o", tmp_path / "p.json")
     assert result.exit_code == code
     assert complaint in result.output
+    assert not (tmp_path / "p.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("mute", "why"),
+    [
+        (step(CARDS[0], MODELS[0], 1), "is blank, and so is every other measurement"),
+        (replace(measured(CARDS[0], MODELS[0], 1), model="nobodys-9b"), "unknown model 'nobodys-9b'"),
+    ],
+)
+def test_files_of_which_nothing_can_be_used_make_no_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mute: Point, why: str
+) -> None:
+    known = [replace(measured(CARDS[0], MODELS[0], rows), source_id="argonne") for rows in (1, 8, 64)]
+    monkeypatch.setattr(sources, "fitted_points", lambda: known)
+    result = simctl("calibrate", table(tmp_path / "mute.csv", [mute]), "-o", tmp_path / "p.json")
+    assert result.exit_code == 3
+    assert "nothing in these files tells the time of a step; the first reason: " in result.output
+    assert why in result.output
     assert not (tmp_path / "p.json").exists()
 
 

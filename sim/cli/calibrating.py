@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,15 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     given = {column: flags[flag] for flag, column in COLUMNS.items() if flags[flag]}
     readings = {path: read(path, given) for path in flags["files"]}
     tell_readings(readings, say)
-    points = [point for reading in readings.values() for point in reading.points]
-    if not flags["alone"]:
-        points = [*sources.fitted_points(), *points]
+    read_points = [point for reading in readings.values() for point in reading.points]
+    points = read_points if flags["alone"] else [*sources.fitted_points(), *read_points]
     if not points:
         raise BadScenario("no measurement to fit: name files, or leave --alone out")
     output: Path = flags["output"]
     say(f"fitting {len(points):,} points")
     fit = fitted(points, flags["name"] or output.stem)
+    own = {point.source_id for point in read_points}
+    refuse_unheeded(fit, readings.values(), own)
     a_few_more = bool(flags["files"]) and not flags["alone"]
     checked = check(fit, flags["check"] or (() if a_few_more else DEFAULT_CHECKS), say)
     resamples = flags["resamples"] if flags["resamples"] is not None else 0 if a_few_more else DEFAULT_RESAMPLES
@@ -56,8 +57,18 @@ def calibrate(flags: Mapping[str, Any]) -> None:
         fit, about(checked), factors(checked, flags["bands_from"]), spread(fit, resamples, say), checked, inputs
     )
     profile_file.write(output, document)
-    click.echo(account(fit, checked, {point.source_id for reading in readings.values() for point in reading.points}))
+    click.echo(account(fit, checked, own))
     click.echo(f"wrote {output}: use it with --profile {output}; {CHECKED if checked else AS_SHIPPED}")
+
+
+def refuse_unheeded(fit: Fit, readings: Collection[Reading], own: Collection[str]) -> None:
+    """Files of which nothing can be used make no profile of one's own."""
+    if not readings or any(one.point.source_id in own for one in fit.observations):
+        return
+    reasons = [why for point, why in fit.unusable if point.source_id in own]
+    reasons += [str(refusal) for reading in readings for refusal in reading.rejected]
+    first = f"; the first reason: {reasons[0]}" if reasons else ": no measurement stands in them"
+    raise BadScenario(f"nothing in these files tells the time of a step{first}")
 
 
 def about(checked: Sequence[Miss]) -> str:
