@@ -37,6 +37,7 @@ OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor
 FIRST_VENDOR = "nvidia"
 # By how much a kind of model, of cores or of kernels differs from the others, and a machine from those of its kind.
 KINDS = {LATENT: 1.0, EXPERTS: 0.5, CORES: 0.2, EARLY: 0.4, OWN: 0.5}
+OWN_LINKS = 1.0  # two machines with the same cards on PCIe were three times apart
 LABORATORY, OF_LABORATORIES = "laboratory", 0.015
 VENDOR_DEPTH = 2
 
@@ -50,6 +51,8 @@ def spread(name: str, path: str) -> float:
     """By how much that may be off."""
     if name == LABORATORY:
         return OF_LABORATORIES
+    if OWN in path.split("/") and name in LINKS:
+        return OWN_LINKS
     for kind, width in KINDS.items():
         if kind in path.split("/"):
             return width

@@ -23,7 +23,7 @@ ALONE, NVLINK, PAIR, PCIE = "alone", "nvlink", "pair", "pcie"
 CORES, OWN = "cores", "own"
 BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
-OF_A_MACHINE = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST)  # what one may reach more or less of
+OF_A_MACHINE = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS)  # what one may reach more or less of
 COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
 
 

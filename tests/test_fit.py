@@ -48,12 +48,12 @@ def prompt(gpu: str, model: str, tokens: int) -> Point:
     return Point("here", "vllm", "prefill", tokens, "0.32", "", gpu, 1, model, "bf16", prompt_tokens=tokens)
 
 
-def timed(point: Point, factor: float = 1.0) -> Observation:
+def timed(point: Point, factor: float = 1.0, kernels: Kernels = TRUE) -> Observation:
     """The point as kernels that are known would have it."""
     guess = replace(point, tpot_ms_mean=1e3, ttft_ms_mean=1e5)
     (one,), _ = observe([guess])
     seconds = sum(
-        times * (pass_s(TRUE, one.facts, work) + cells_s(TRUE, one.facts, work)) for times, work in one.passes
+        times * (pass_s(kernels, one.facts, work) + cells_s(kernels, one.facts, work)) for times, work in one.passes
     )
     return replace(one, measured_s=float(seconds) * factor)
 
@@ -152,6 +152,20 @@ def test_a_users_own_machine_is_met_and_leaves_the_others_alone(slower: float) -
     another = [timed(step(card, MODELS[1], rows), slower) for rows in (1, 8, 64)]
     assert np.abs(predicted_errors(profile, another)).max() < 0.15
     assert {path.split("/")[1] for path in profile.coefficients["weights_efficiency"] if "/" in path} >= {"own"}
+
+
+def test_a_users_own_link_is_the_users_alone() -> None:
+    def exchanging(gpu: str, faster: float = 1.0) -> list[Observation]:
+        """Four cards whose link is so much faster than the others' are."""
+        kernels = TRUE._replace(link_efficiency=TRUE.link_efficiency * faster)
+        return [timed(one.point, kernels=kernels) for one in joined(gpu)]
+
+    card, other = "l40s", "rtx-pro-6000"
+    others = committed([*bench(cards=(card, other)), *joined(card), *joined(other)])
+    profile = fit_observations([*others, *exchanging(card, faster=3.0)]).profile
+    assert np.abs(predicted_errors(profile, exchanging(card, faster=3.0))).max() < 0.1
+    assert np.abs(predicted_errors(profile, joined(other))).max() < 0.05
+    assert np.abs(predicted_errors(profile, bench(cards=(card,)))).max() < 0.1
 
 
 def test_measurements_by_themselves_are_nobodys_own(plain: Fit) -> None:
