@@ -6,15 +6,17 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from reports.document import Document, to_json
-from reports.markup import Html, element
+from reports.markup import Html, element, with_options
 from reports.page import content, page, title
 from reports.schema import encode
 from reports.sections import points, repeat
@@ -104,6 +106,14 @@ def test_the_text_of_a_number_is_its_value_rounded() -> None:
 def test_the_capacity_of_every_variant_is_in_its_verdict() -> None:
     shown = {(name, value) for field, name, _, value in numbers(results()) if field == "cliff.capacity_users"}
     assert shown == {("ollama", 2), ("vllm", 4)}
+
+
+@given(st.text("-ab <&'", max_size=30))
+def test_options_are_kept_whole_and_nothing_else_is_touched(text: str) -> None:
+    marked = with_options(text)
+    whole = re.findall('<span class="option">(.*?)</span>', marked)
+    assert re.sub("</?span[^>]*>", "", marked) == escape(text)
+    assert "".join(whole) == "".join(re.findall("--[a-z][a-z-]*", text))
 
 
 def test_latencies_past_the_stability_limit_are_not_told() -> None:

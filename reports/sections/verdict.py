@@ -3,7 +3,7 @@
 from reports.document import Cliff, Document, VariantRow
 from reports.figures import capacity
 from reports.labels import LIMIT_WORDS, TRUST_WORDS, cliff_of
-from reports.markup import Html, element, joined
+from reports.markup import Html, element, joined, with_options
 from reports.palette import Style, styles
 from reports.sections.parts import facts, panel, quantity, section
 from reports.wording import verdict
@@ -52,7 +52,7 @@ def _card(document: Document, row: VariantRow, style: Style) -> Html:
     cliff = cliff_of(document, row.id)
     head = element("h3", element("i", class_="dot", style=f"background:{style.colour}"), row.id)
     trust = element("span", row.trust, class_="badge", title=TRUST_WORDS[row.trust]) if row.trust else Html("")
-    sentence = " ".join(verdict(document, row).split())
+    sentence = with_options(" ".join(verdict(document, row).split()))
     inner = [element("header", head, trust), _big(row, cliff), element("p", sentence), facts(_known(row, cliff))]
     mood = "fits" if row.status == "ok" else "fails"
     colour = f"--colour:{style.colour}"
