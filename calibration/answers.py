@@ -7,6 +7,8 @@ from statistics import fmean, median
 from calibration.points import Point
 from calibration.rows import Row, ratio
 
+LEAST_PROMPT = 128  # tokens: a shorter prompt's time is that of one step and of what is around it
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -46,11 +48,11 @@ def answer(
 
 
 def points(answers: Iterable[Answer], server: Point) -> list[Point]:
-    """A point for each kind of answer, on the server that the template describes."""
+    """A point for each kind of answer, and one for its prompts, on the server that the template describes."""
     kinds: dict[tuple[str, int, int, int], list[Answer]] = {}
     for one in answers:
         kinds.setdefault(one.kind, []).append(one)
-    return [_point(kinds[kind], server) for kind in sorted(kinds)]
+    return [point for kind in sorted(kinds) for point in (_point(kinds[kind], server), *_prompts(kinds[kind], server))]
 
 
 def _point(answers: list[Answer], server: Point) -> Point:
@@ -76,6 +78,26 @@ def _point(answers: list[Answer], server: Point) -> Point:
         e2e_ms_mean=fmean(whole) if whole else None,
         notes="; ".join(filter(None, (server.notes, f"{len(answers)} requests", "waiting is in no time" * waited))),
     )
+
+
+def _prompts(answers: list[Answer], server: Point) -> list[Point]:
+    """The prompts by themselves, where nothing was computed beside them and nothing waited."""
+    timed = [one for one in answers if one.users == 1 and not one.may_have_waited and one.prompt_ms is not None]
+    tokens = _mean([one.prompt_tokens for one in timed]) or 0.0
+    if tokens < LEAST_PROMPT:
+        return []
+    return [
+        replace(
+            server,
+            load="prefill",
+            load_value=tokens,
+            model=answers[0].model or server.model,
+            prompt_tokens=tokens,
+            depth_tokens=_mean([one.kept_tokens for one in timed]),
+            ttft_ms_mean=fmean(one.prompt_ms for one in timed if one.prompt_ms is not None),
+            notes="; ".join(filter(None, (server.notes, "their prompts alone"))),
+        )
+    ]
 
 
 def _mean(values: list[float | None]) -> float | None:

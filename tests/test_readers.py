@@ -44,7 +44,7 @@ FILES = {
     "llama_bench_old.md": ("llama-bench", 2, 1),
     "llama_batched_bench.md": ("llama-batched-bench", 3 * 3, 1),  # a batch, its prompts and a step a row
     "llama_batched_bench.jsonl": ("llama-batched-bench", 3 * 3, 1),
-    "ollama_verbose.txt": ("ollama run --verbose", 2, 2),
+    "ollama_verbose.txt": ("ollama run --verbose", 3, 2),
     "points.csv": ("points CSV", 3, 0),
     "recording.jsonl": ("simctl recording", 2, 1),
 }

@@ -67,8 +67,9 @@ def test_figures_on_lines_of_their_own_belong_to_the_slot_named_before() -> None
 
 
 def test_the_oldest_lines_are_read_too() -> None:
-    (point,) = points("llama_server_log_2024.log")
+    point, prompts = points("llama_server_log_2024.log")
     assert (point.ttft_ms_mean, point.tpot_ms_mean, point.context, point.slots) == (500, 2000 / 100, 8192, 1)
+    assert (prompts.load, prompts.load_value, prompts.ttft_ms_mean, prompts.tpot_ms_mean) == ("prefill", 200, 500, None)
 
 
 def as_json(line: str) -> str:
@@ -82,8 +83,8 @@ def as_json(line: str) -> str:
 def test_lines_of_json_mean_what_the_lines_that_followed_them_mean(tmp_path: Path) -> None:
     lines = (FORMATS / "llama_server_log_2024.log").read_text().splitlines()
     found = written(tmp_path, "\n".join(f"ollama | {as_json(line)}" for line in lines))
-    (point,) = points("llama_server_log_2024.log")
-    assert [replace(one, source_id=point.source_id) for one in found.points] == [point]
+    plain = points("llama_server_log_2024.log")
+    assert [replace(one, source_id=plain[0].source_id) for one in found.points] == list(plain)
     assert found.facts["requests"] == 1
 
 

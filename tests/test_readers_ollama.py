@@ -27,14 +27,15 @@ def written(tmp_path: Path, text: str) -> Reading:
 
 
 def test_every_answer_is_a_request_of_the_model_that_was_called() -> None:
-    big, tiny = read(PRINTED).points
+    big, prompts, tiny = read(PRINTED).points
+    assert (prompts.load, prompts.load_value, prompts.model, prompts.ttft_ms_mean) == ("prefill", 1000, "big:8b", 1200)
     assert (big.engine, big.load, big.model, tiny.model) == ("ollama", "single", "big:8b", "tiny:1b")
     assert (big.prompt_tokens, big.output_tokens, big.ttft_ms_mean, big.tpot_ms_mean) == (1000, 1601, 1200, 40)
     assert read(PRINTED).facts == {"requests": 5}
 
 
 def test_a_conversation_that_goes_on_keeps_its_steps_only() -> None:
-    tiny = read(PRINTED).points[1]
+    tiny = read(PRINTED).points[-1]
     assert (tiny.ttft_ms_mean, tiny.tpot_ms_mean, tiny.notes) == (50, (200 + 240) / 40, "2 requests")
     assert "1 of 5 prompts had been seen before: their time is left out" in read(PRINTED).warnings
 
@@ -67,7 +68,8 @@ def test_what_the_advice_collects_on_stderr_is_read_run_by_run(tmp_path: Path) -
     loading = BLOCK.replace("load duration:        20.5ms", "load duration:        3.1s").replace("275.5ms", "3.4s")
     later = [BLOCK.replace("110 token(s)", f"{prompt} token(s)") for prompt in (800, 1100)]
     found = written(tmp_path, "".join(SPINNER + block for block in (loading, *later)))
-    assert [(point.prompt_tokens, point.ttft_ms_mean) for point in found.points] == [(800, 50), (1100, 50)]
+    kinds = [(point.load, point.prompt_tokens, point.ttft_ms_mean) for point in found.points]
+    assert kinds == [(load, prompt, 50) for prompt in (800, 1100) for load in ("single", "prefill")]
     assert [(one.line, one.field) for one in found.rejected] == [(1, "load duration")]
 
 

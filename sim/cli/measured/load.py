@@ -99,7 +99,7 @@ def _prompt_passes(point: Point, engine: str) -> Asked:
         return Asked(Passes(1, prompt, 0, depth, size, averaged=True), Shape(prompt + depth, 0), told)
     prompt = min(size, round(point.prompt_tokens or size)) or size
     sequences = max(1, size // prompt)
-    per_pass = None if engine == "llama_cpp" else size
+    per_pass = size if engine == "vllm" else None
     return Asked(Passes(sequences, prompt, 0, depth, per_pass), Shape(prompt + depth, 0), ())
 
 
