@@ -145,5 +145,11 @@ def of_servers(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[f
     return dict(result)
 
 
+def no_surer_than_rates(factors: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """A label's bands, where the time of a whole request is no surer than the rate at which tokens come."""
+    slowest, fastest = factors["throughput"]
+    return {**factors, "e2e": widest(factors["e2e"], (1 / fastest, 1 / slowest))}
+
+
 def widest(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     return min(one[0], other[0]), max(one[1], other[1])

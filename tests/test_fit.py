@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration import catalog, sources
-from calibration.bands import Miss, band, folds, weighted_quantiles
+from calibration.bands import Miss, band, folds, no_surer_than_rates, weighted_quantiles
 from calibration.fit import Fit, fit_observations, fitted, predicted_errors
 from calibration.least_squares import Problem
 from calibration.observations import Observation, observe
@@ -224,6 +224,20 @@ def test_what_the_fit_says_of_its_points_is_what_its_profile_predicts() -> None:
 
 
 # -- bands
+
+
+@given(st.tuples(st.floats(0.3, 1), st.floats(1, 3)), st.tuples(st.floats(0.3, 1), st.floats(1, 3)))
+def test_a_whole_requests_time_is_no_surer_than_the_rate(e2e: tuple[float, float], rate: tuple[float, float]) -> None:
+    given_bands = {"step": (0.9, 1.1), "e2e": e2e, "throughput": rate}
+    found = no_surer_than_rates(given_bands)
+    assert found["e2e"][0] <= min(e2e[0], 1 / rate[1])
+    assert found["e2e"][1] >= max(e2e[1], 1 / rate[0])
+    assert {**found, "e2e": e2e} == given_bands
+
+
+def test_the_shipped_bands_know_that() -> None:
+    shipped = load("measured").bands
+    assert all(no_surer_than_rates(of)["e2e"] == pytest.approx(of["e2e"], abs=1e-3) for of in shipped.values())
 
 
 @given(st.lists(st.floats(-3, 3), min_size=5, max_size=200))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from calibration import profile_file, sources
-from calibration.bands import Miss, bands, misses, of_servers
+from calibration.bands import Miss, bands, misses, no_surer_than_rates, of_servers
 from calibration.fit import Fit, fitted
 from calibration.points import Reading
 from calibration.profile import load
@@ -80,7 +80,7 @@ def factors(checked: Sequence[Miss], servers: Iterable[Path]) -> dict[str, dict[
     """The bands: from the checks, or where there are none those that are shipped; and of whole servers."""
     found = bands(checked) if checked else {label: dict(of) for label, of in load("measured").bands.items()}
     for label, wider in of_servers(held_out_rows(servers)).items():
-        found[label] = found.get(label, {}) | wider
+        found[label] = no_surer_than_rates(found[label] | wider) if label in found else wider
     return found
 
 
