@@ -57,7 +57,7 @@ class Profile:
     def _coefficient(self, name: str, family: Family) -> float:
         """The product along the path, which has to be known as far as the kernels themselves."""
         known = self.coefficients[name]
-        parts = [known[path] for path in (*paths(name, family), *own(name, family)) if path in known]
+        parts = [known[path] for path in paths(name, family) if path in known]
         if not parts and family.era in APART:
             return self._coefficient(name, family._replace(era=ANY))
         if not parts and name in UNTOLD:
@@ -67,7 +67,7 @@ class Profile:
                 f"profile '{self.name}' has no {name} for {family.kernels} kernels on {family.memory_class} memory; "
                 f"it has {', '.join(sorted(known))}"
             )
-        return math.prod(parts)
+        return math.prod((*parts, *(known[path] for path in own(name, family) if path in known)))
 
     def staircase(self, family: Family, model: str) -> Steps:
         """What steps of so many rows take, over the formula's time: the product of the curves along the path."""
