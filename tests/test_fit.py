@@ -168,6 +168,16 @@ def test_a_users_own_link_is_the_users_alone() -> None:
     assert np.abs(predicted_errors(profile, bench(cards=(card,)))).max() < 0.1
 
 
+def test_ones_own_correction_alone_is_no_coefficient() -> None:
+    shipped = load("measured")
+    (one,), _ = observe([replace(step(CARDS[0], MODELS[0], 1), engine="llama.cpp", weights="q4_k_m", tpot_ms_mean=9.0)])
+    own = {f"llama.cpp/own/{CARDS[0]}": 2.0}
+    with_own = {name: {**parts, **own} for name, parts in shipped.coefficients.items()}
+    before, after = (replace(shipped, coefficients=of).kernels(one.family) for of in (shipped.coefficients, with_own))
+    assert after.host_step_us == before.host_step_us == 0
+    assert after.weights_efficiency == pytest.approx(2 * before.weights_efficiency)
+
+
 def test_measurements_by_themselves_are_nobodys_own(plain: Fit) -> None:
     assert not [path for parts in plain.profile.coefficients.values() for path in parts if "own" in path.split("/")]
 
