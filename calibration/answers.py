@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from calibration.points import Point
+from calibration.points import Point, noted
 from calibration.rows import Row, ratio
 
 LEAST_PROMPT = 128  # tokens: a shorter prompt's time is that of one step and of what is around it
@@ -76,7 +76,7 @@ def _point(answers: list[Answer], server: Point) -> Point:
         ttft_ms_p50=median(first) if first else None,
         tpot_ms_mean=fmean(steps) if steps else None,
         e2e_ms_mean=fmean(whole) if whole else None,
-        notes="; ".join(filter(None, (server.notes, f"{len(answers)} requests", "waiting is in no time" * waited))),
+        notes=noted(server.notes, f"{len(answers)} requests", "waiting is in no time" * waited),
     )
 
 
@@ -95,7 +95,7 @@ def _prompts(answers: list[Answer], server: Point) -> list[Point]:
             prompt_tokens=tokens,
             depth_tokens=_mean([one.kept_tokens for one in timed]),
             ttft_ms_mean=fmean(one.prompt_ms for one in timed if one.prompt_ms is not None),
-            notes="; ".join(filter(None, (server.notes, "their prompts alone"))),
+            notes=noted(server.notes, "their prompts alone"),
         )
     ]
 

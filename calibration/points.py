@@ -41,6 +41,11 @@ class Point:
     notes: str = ""
 
 
+def noted(*notes: str) -> str:
+    """Notes in one line, without those that are blank."""
+    return "; ".join(filter(None, notes))
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A row that could not be used: where it stands and why."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from calibration import naming
 from calibration.pitfalls import Pitfall
-from calibration.points import Point, Reading
+from calibration.points import Point, Reading, noted
 from calibration.readers import _unread
 from calibration.readers._several import joined
 from calibration.readers._unsaid import asked_for, assumed_weights, with_usual_weights
@@ -137,7 +137,7 @@ def _filled(point: Point, values: Mapping[str, object]) -> Point:
     changed: dict[str, Any] = {name: values[name] for name in blank}
     replaced = [getattr(point, name) for name in ("gpu", "model", "weights") if name in blank]
     said = [f"called '{name}'" for name in replaced if name not in UNSTATED]
-    return replace(point, **changed, notes="; ".join(filter(None, (point.notes, *said))))
+    return replace(point, **changed, notes=noted(point.notes, *said))
 
 
 def _as_catalogued(point: Point) -> Point:

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from calibration import catalog, naming
-from calibration.points import Point
+from calibration.points import Point, noted
 from calibration.rows import Row
 
 SPLIT = "layers on the CPU"
@@ -17,17 +17,17 @@ def on_the_processor(row: Row, gpu: str, model: str) -> str:
     if gpu == naming.PROCESSOR:
         return row.text("cpu_info")
     given = row.number("n_gpu_layers")
-    known = naming.model_and_format(model)[0]
-    layers = catalog.model(known).layers if naming.is_model(known) else FEWEST_LAYERS
-    # -1 is all of them
-    return SPLIT if given is not None and 0 <= given < layers else ""
+    return SPLIT if given is not None and _leaves_some(given, naming.model_and_format(model)[0]) else ""
 
 
 def with_split(point: Point) -> Point:
     """The point with what its model's layers tell, once somebody has said which model it was."""
     given = GIVEN.search(point.engine_options)
-    if not given or point.gpu == naming.PROCESSOR or SPLIT in point.notes or not naming.is_model(point.model):
+    if not given or point.gpu == naming.PROCESSOR or SPLIT in point.notes:
         return point
-    if int(given[1]) >= catalog.model(point.model).layers:
-        return point
-    return replace(point, notes="; ".join(filter(None, (point.notes, SPLIT))))
+    return replace(point, notes=noted(point.notes, SPLIT)) if _leaves_some(int(given[1]), point.model) else point
+
+
+def _leaves_some(given: float, model: str) -> bool:
+    """Whether so many layers on the card are not all of them; -1 is all."""
+    return 0 <= given < (catalog.model(model).layers if naming.is_model(model) else FEWEST_LAYERS)

@@ -9,7 +9,7 @@ from calibration import catalog, naming
 from calibration.llamaforms import bench_rows
 from calibration.llamatext import has_table, model_and_weights
 from calibration.pitfalls import Pitfall, under, warnings
-from calibration.points import Point, Reading
+from calibration.points import Point, Reading, noted
 from calibration.readers._llama_cards import card_and_count
 from calibration.readers._llama_layers import SPLIT, on_the_processor, with_split
 from calibration.rows import Row, gather
@@ -85,7 +85,7 @@ def _prompt(bare: Point, speed: float, prompt: float, ubatch: int) -> Point:
             prompt_tokens=prompt,
             output_tps=speed,
             tpot_ms_mean=1e3 * ubatch / speed,
-            notes=_more(bare, "tpot is the time of one micro-batch"),
+            notes=noted(bare.notes, "tpot is the time of one micro-batch"),
         )
     return replace(bare, load="prefill", load_value=prompt, prompt_tokens=prompt, ttft_ms_mean=1e3 * prompt / speed)
 
@@ -121,7 +121,7 @@ def _bare(source: str, row: Row) -> Point:
         load_value=1.0,
         slots=1,
         depth_tokens=row.amount("n_depth"),
-        notes="; ".join(filter(None, (row.text("backends"), on_the_processor(row, gpu, model)))),
+        notes=noted(row.text("backends"), on_the_processor(row, gpu, model)),
     )
 
 
@@ -146,7 +146,3 @@ def _option(row: Row, key: str) -> str:
     """An option's value, spelled alike in every form."""
     text = row.text(key)
     return {"True": "1", "False": "0"}.get(text, text)
-
-
-def _more(point: Point, note: str) -> str:
-    return "; ".join(filter(None, (point.notes, note)))

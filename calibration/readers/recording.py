@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.jsonrows import json_rows
 from calibration.pitfalls import Pitfall, under, warnings
-from calibration.points import Point, Reading, Rejected
+from calibration.points import Point, Reading, Rejected, noted
 from calibration.recorded_run import RecordedRun, beside
 from calibration.rows import BadField, Row
 
@@ -125,7 +125,7 @@ def _level(source: str, run: RecordedRun, done: Sequence[Request], failed: int) 
         e2e_ms_mean=_ms(fmean(e2e)),
         e2e_ms_p99=_percentile_ms(e2e, 99),
         success_rate=len(done) / attempted,
-        notes="; ".join(filter(None, (f"{len(done)} requests", run.machine))),
+        notes=noted(f"{len(done)} requests", run.machine),
     )
 
 
