@@ -50,8 +50,9 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     own = {point.source_id for point in read_points}
     refuse_unheeded(fit, readings.values(), own)
     a_few_more = bool(flags["files"]) and not flags["alone"]
-    checked = check(fit, flags["check"] or (() if a_few_more else DEFAULT_CHECKS), say)
-    resamples = flags["resamples"] if flags["resamples"] is not None else 0 if a_few_more else DEFAULT_RESAMPLES
+    checks, draws = ((), 0) if a_few_more else (DEFAULT_CHECKS, DEFAULT_RESAMPLES)
+    checked = check(fit, flags["check"] or checks, say)
+    resamples = draws if flags["resamples"] is None else flags["resamples"]
     inputs = [*origin(fit, flags["alone"]), *(digest(path, len(r.points)) for path, r in readings.items())]
     document = profile_file.document(
         fit, about(checked), factors(checked, flags["bands_from"]), spread(fit, resamples, say), checked, inputs

@@ -66,8 +66,9 @@ def _of_memory(row: Prepared) -> Iterator[str]:
 def _of_link(row: Prepared) -> Iterator[str]:
     """Cards that exchange over PCIe, on a machine that nobody measured."""
     assert row.deployment is not None
-    cards, joined = row.deployment.traits.tensor_parallel, row.deployment.gpus[0].nvlink_gbs
-    if cards > 1 and not joined and compose.step_trust(row.variant, row.deployment) != MEASURED:
+    cards = row.deployment.traits.tensor_parallel
+    shared = cards > 1 and not compose.standard_link(row.deployment)
+    if shared and compose.step_trust(row.variant, row.deployment) != MEASURED:
         yield f"{row.variant.id}: how fast {cards} cards exchange over PCIe differs by machine, up to threefold"
 
 

@@ -13,7 +13,7 @@ from sim.compose.names import (
     scheduler_names,
 )
 from sim.compose.runs import scenario, sweep
-from sim.compose.step_times import PROFILE, profile_of, step_band, step_cost, step_trust
+from sim.compose.step_times import PROFILE, profile_of, standard_link, step_band, step_cost, step_trust
 from sim.naming import fold
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "scenario",
     "scheduler_names",
     "slo",
+    "standard_link",
     "step_band",
     "step_cost",
     "step_trust",

@@ -25,6 +25,13 @@ def step_trust(variant: Variant, deployment: Deployment) -> str:
     return profile_of(variant).trust_in(physics.family(deployment), scopes.shape(deployment.model))
 
 
+def standard_link(deployment: Deployment) -> bool:
+    """Whether the deployment's cards exchange as those of other machines do."""
+    from calibration import physics, scopes
+
+    return scopes.standard_link(physics.family(deployment))
+
+
 def step_band(variant: Variant, deployment: Deployment) -> tuple[float, float]:
     """The factors that the true step times lie between, in four cases of five; 1 and 1 where nobody knows."""
     if variant.step_table is not None:
