@@ -7,7 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from calibration import catalog, profile, sources
-from calibration.bands import Miss, misses, predicted, trust
+from calibration.bands import Miss, misses, predicted
 from calibration.fit import fitted_profile, predicted_errors
 from calibration.observations import Observation, by_kernels, observe
 from sim.compose import PROFILE
@@ -84,10 +84,9 @@ def checks() -> tuple[Missed, ...]:
     kept = [name for name, source in sources.sources().items() if source.held_out]
     found = observe(point for name in kept for point in sources.load(name))[0]
     shipped = profile.load(PROFILE)
-    errors = predicted_errors(shipped, found)
     return tuple(
-        Missed("check", trust(shipped, one), one, float(error), float("nan"), shipped.knows_card(one.family))
-        for one, error in zip(found, errors, strict=True)
+        Missed("check", miss.trust, miss.observation, miss.error, float("nan"), miss.known_card)
+        for miss in predicted("check", shipped, found)
     )
 
 
