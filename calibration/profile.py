@@ -55,19 +55,23 @@ class Profile:
         return Kernels(**{name: self._coefficient(name, family) for name in COEFFICIENTS})
 
     def _coefficient(self, name: str, family: Family) -> float:
-        """The product along the path, which has to be known as far as the kernels themselves."""
+        """The product along the path, which has to be known as far as the kernels themselves.
+
+        Of what no measurement of others tells, one's own machine has the value itself and not a correction of it.
+        """
         known = self.coefficients[name]
         parts = [known[path] for path in paths(name, family) if path in known]
+        beside = [known[path] for path in own(name, family) if path in known]
         if not parts and family.era in APART:
             return self._coefficient(name, family._replace(era=ANY))
         if not parts and name in UNTOLD:
-            return UNTOLD[name]
+            return math.prod(beside) if beside else UNTOLD[name]
         if not parts:
             raise NotSupported(
                 f"profile '{self.name}' has no {name} for {family.kernels} kernels on {family.memory_class} memory; "
                 f"it has {', '.join(sorted(known))}"
             )
-        return math.prod((*parts, *(known[path] for path in own(name, family) if path in known)))
+        return math.prod((*parts, *beside))
 
     def staircase(self, family: Family, model: str) -> Steps:
         """What steps of so many rows take, over the formula's time: the product of the curves along the path."""

@@ -19,6 +19,8 @@ CHECKS = ("row", "source", "gpu", "model")
 @click.option("--model", metavar="NAME", help="For files that do not say: which model.")
 @click.option("--weights", metavar="TYPE", help="For files that do not say: in which format.")
 @click.option("--version", "engine_version", metavar="V", help="For files that do not say: which release.")
+@click.option("--slots", metavar="N", help="For files that do not say: how many requests the server ran at once.")
+@click.option("--context", metavar="N", help="For files that do not say: tokens of context of each slot.")
 @click.option(
     "--check",
     multiple=True,

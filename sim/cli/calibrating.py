@@ -16,6 +16,7 @@ from calibration.profile import load
 from calibration.reading import read
 from calibration.uncertainty import bootstrap
 from sim.cli.calibration_account import account
+from sim.cli.own_loads import Loads, with_loads
 from sim.errors import BadScenario
 
 COLUMNS = {
@@ -25,6 +26,8 @@ COLUMNS = {
     "model": "model",
     "weights": "weights",
     "engine_version": "engine_version",
+    "slots": "slots",
+    "context": "context",
 }
 DEFAULT_CHECKS = ("row", "source")
 DEFAULT_RESAMPLES = 20
@@ -47,8 +50,9 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     output: Path = flags["output"]
     say(f"fitting {len(points):,} points")
     fit = fitted(points, flags["name"] or output.stem)
+    fit, loads = with_loads(fit, read_points, say)
     own = {point.source_id for point in read_points}
-    refuse_unheeded(fit, readings.values(), own)
+    refuse_unheeded(fit, loads, readings.values(), own)
     a_few_more = bool(flags["files"]) and not flags["alone"]
     checks, draws = ((), 0) if a_few_more else (DEFAULT_CHECKS, DEFAULT_RESAMPLES)
     checked = check(fit, flags["check"] or checks, say)
@@ -58,13 +62,13 @@ def calibrate(flags: Mapping[str, Any]) -> None:
         fit, about(checked), factors(checked, flags["bands_from"]), spread(fit, resamples, say), checked, inputs
     )
     profile_file.write(output, document)
-    click.echo(account(fit, checked, own))
+    click.echo(account(fit, loads, checked, own))
     click.echo(f"wrote {output}: use it with --profile {output}; {CHECKED if checked else AS_SHIPPED}")
 
 
-def refuse_unheeded(fit: Fit, readings: Collection[Reading], own: Collection[str]) -> None:
+def refuse_unheeded(fit: Fit, loads: Loads, readings: Collection[Reading], own: Collection[str]) -> None:
     """Files of which nothing can be used make no profile of one's own."""
-    if not readings or any(one.point.source_id in own for one in fit.observations):
+    if not readings or loads.cases or any(one.point.source_id in own for one in fit.observations):
         return
     reasons = [why for point, why in fit.unusable if point.source_id in own]
     reasons += [str(refusal) for reading in readings for refusal in reading.rejected]

@@ -12,6 +12,7 @@ from calibration.observations import Observation
 from calibration.points import Point
 from calibration.profile import load
 from reports.tables import Table, aligned
+from sim.cli.own_loads import Loads
 
 SHOWN = 8
 LONGEST = 70  # characters of a reason
@@ -20,11 +21,12 @@ LONGEST = 70  # characters of a reason
 Met = Sequence[tuple[Observation, float]]  # and by how much, as a logarithm
 
 
-def account(fit: Fit, checked: Sequence[Miss], own: Collection[str]) -> str:
+def account(fit: Fit, loads: Loads, checked: Sequence[Miss], own: Collection[str]) -> str:
     """Errors by source, the points that pulled the most, and what could not be used: of one's own files, if any."""
     met = [pair for pair in zip(fit.observations, fit.errors, strict=True) if of_interest(pair[0].point, own)]
     unusable = [(point, why) for point, why in fit.unusable if of_interest(point, own)]
-    tables = [errors_table(met, checked, before=bool(own)), pulls_table(met)]
+    tables = [errors_table(met, checked, before=bool(own)), pulls_table(met)] if met else []
+    tables += [loads_table(loads)] if loads.cases else []
     tables += [unusable_table(unusable)] if unusable else []
     return "\n\n".join(map(aligned, tables)) + "\n"
 
@@ -55,6 +57,18 @@ def sizes(errors: Sequence[float]) -> str:
         return "-"
     off = sizes_of_logarithms(errors)
     return f"{100 * off.median:.1f}% / {100 * off.p90:.0f}%"
+
+
+def loads_table(loads: Loads) -> Table:
+    """By card: what the shipped profile makes of the loads, what this one does, and what made the difference."""
+    cards = [case.server.variant.gpu for case in loads.cases]
+    rows = []
+    for gpu, around in loads.around.items():
+        mine = [index for index, other in enumerate(cards) if other == gpu]
+        errors = (sizes(errors[mine].tolist()) for errors in (loads.shipped, loads.fitted))
+        rows.append((gpu, f"{len(mine):,}", *errors, str(around)))
+    columns = ("gpu", "loads", "shipped profile", "in sample", "around the passes")
+    return Table("Errors of loads of servers of slots, median / 90th percentile", columns, tuple(rows))
 
 
 def pulls_table(met: Met) -> Table:

@@ -9,6 +9,7 @@ from sim.cli.measured import clients
 from sim.cli.measured.server import NotComparable, Shape, engine_of
 from sim.workload import Workload
 from workloads.arrivals import Load
+from workloads.kept import Kept
 from workloads.open_loop import Burst, OpenLoop
 from workloads.users import ClosedLoop
 
@@ -17,6 +18,7 @@ BENCH_PROMPT, BENCH_OUTPUT = 512, 128  # llama-bench's own
 CLOSED_ROUNDS = 10  # requests of each user, as serving benchmarks send
 OPEN_REQUESTS = 300
 MOST_REQUESTS = 20_000
+ARRIVALS = ("poisson", "constant")
 REQUESTS = re.compile(r"\b(\d+) (?:requests|prompts)\b|\bnum_prompts[ =](\d+)")
 
 
@@ -63,7 +65,7 @@ class Asked:
 def asked(point: Point) -> Asked:
     """What was run."""
     engine = engine_of(point)
-    if point.load not in ("poisson", "constant") and round(point.load_value) < 1:
+    if point.load not in ARRIVALS and round(point.load_value) < 1:
         raise NotComparable(f"load_value {point.load_value:g} of load {point.load} is less than one")
     if point.load == "decode_step":
         return _decode_step(point)
@@ -120,22 +122,30 @@ def _bench(point: Point) -> Asked:
 
 def _served(point: Point) -> Asked:
     prompt, output = round(point.prompt_tokens or 0), round(point.output_tokens or 0)
-    assumed = _about_lengths(point)
+    kept, assumed = _kept_tokens(point), _about_lengths(point)
     if not prompt:
         prompt, assumed = BLANK_PROMPT, (*assumed, f"prompt_tokens blank: {BLANK_PROMPT}")
     if not output:
         output, assumed = BLANK_OUTPUT, (*assumed, f"output_tokens blank: {BLANK_OUTPUT}")
-    if point.depth_tokens:
+    if point.depth_tokens and not kept:
         prompt, assumed = prompt + round(point.depth_tokens), (*assumed, "depth_tokens computed with the prompt")
     workload = _workload(point, prompt, output)
-    if point.load in ("closed", "poisson", "constant") and stated_requests(point) is None:
+    if point.load in ("closed", *ARRIVALS) and stated_requests(point) is None:
         assumed = (*assumed, f"requests not stated: {workload.requests}, from an empty server to its drain")
     if workload.requests > MOST_REQUESTS:
         raise NotComparable(f"{workload.requests} requests are more than the {MOST_REQUESTS} that are simulated")
+    if kept:
+        workload = cast(Workload, Kept(workload, kept, round(point.load_value)))
+        assumed = (*assumed, "depth_tokens kept of requests before")
     if clients.come_by_http(point):
         workload = clients.behind_front_end(workload)
         assumed = (*assumed, f"{clients.FRONT_END_S * 1000:g} ms between client and engine")
-    return Asked(Served(workload, point.load == "offline"), Shape(prompt, output), assumed)
+    return Asked(Served(workload, point.load == "offline"), Shape(kept + prompt, output), assumed)
+
+
+def _kept_tokens(point: Point) -> int:
+    """What all prompts begin with and the server holds; of arrivals nobody knows how many are there at a time."""
+    return 0 if point.load in ARRIVALS else round(point.depth_tokens or 0)
 
 
 def _about_lengths(point: Point) -> tuple[str, ...]:
