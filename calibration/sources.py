@@ -25,9 +25,12 @@ OPTIONAL = (
     "lengths",
     "clock",
     "timed",
+    "endpoint",
 )
-ENGINE = "engine"  # the clock that a source may name
-PRODUCTS = "products"  # what its times may be of alone
+ENGINE = "engine"
+PRODUCTS = "products"
+CHAT = "chat"
+ONLY_VALUES = {"clock": ENGINE, "timed": PRODUCTS, "endpoint": CHAT}  # of fields that are blank otherwise
 EQUAL = "equal"
 SHARES = re.compile(r"(\d*\.?\d+) to (\d*\.?\d+)")
 
@@ -53,6 +56,7 @@ class Source:
     lengths: str = ""  # of single requests: "equal", or between which shares of the stated ones, as "0.8 to 1"
     timed: str = ""  # "products": matrix products and attention alone, nothing between them
     clock: str = ""  # "engine": latencies count from the arrival in the engine, not from the client
+    endpoint: str = ""  # "chat": conversations were sent, for the server to make prompts of; else prompts
     held_out: str = ""  # why the fit leaves it out, so that it serves as a check; empty: it is fitted
 
     @property
@@ -141,8 +145,9 @@ def _source(name: str, table: Mapping[str, object]) -> Source:
         raise BadScenario(f"{INDEX}: [{name}]: field 'lengths' is neither '{EQUAL}' nor as '0.8 to 1'")
     if source.clock not in ("", ENGINE):
         raise BadScenario(f"{INDEX}: [{name}]: field 'clock' may only be '{ENGINE}'")
-    if source.timed not in ("", PRODUCTS):
-        raise BadScenario(f"{INDEX}: [{name}]: field 'timed' may only be '{PRODUCTS}'")
+    for field, only in ONLY_VALUES.items():
+        if getattr(source, field) not in ("", only):
+            raise BadScenario(f"{INDEX}: [{name}]: field '{field}' may only be '{only}'")
     return source
 
 

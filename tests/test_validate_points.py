@@ -26,6 +26,7 @@ from sim.variant import Variant
 from sim.workload import Workload
 from workloads.arrivals import Constant, Poisson
 from workloads.distributions import Fixed, Lognormal, Uniform
+from workloads.front_end import FrontEnd
 from workloads.open_loop import Burst, OpenLoop
 from workloads.remote import Remote
 from workloads.think import ExponentialThink, FixedThink
@@ -116,7 +117,7 @@ SERVERS = {
 
 def seen_by_clients(workload: Workload) -> Workload:
     """The load behind vLLM's front end."""
-    return Remote(workload, FixedThink(0.01) if workload.requests == 1 else ExponentialThink(0.01))
+    return FrontEnd(Remote(workload, FixedThink(0.01) if workload.requests == 1 else ExponentialThink(0.01)), 0.0012)
 
 
 def measured(variant: Variant, workload: Workload, point: Point) -> Point:
@@ -265,7 +266,9 @@ def sent(point: Point) -> Workload:
 def inside(point: Point) -> Any:
     """The load as it is without a front end."""
     load = sent(point)
-    return load.workload if isinstance(load, Remote) else load
+    while isinstance(load, FrontEnd | Remote):
+        load = load.workload
+    return load
 
 
 @pytest.mark.parametrize(
@@ -303,13 +306,22 @@ def test_one_request_and_one_batch_are_as_long_as_is_stated(load: str) -> None:
 @pytest.mark.parametrize("load", ["closed", "poisson", "burst", "single"])
 def test_latencies_that_count_from_the_engine_have_no_front_end_in_them(load: str) -> None:
     point = replace(SERVER, load=load, load_value=1)
-    assert isinstance(sent(point), Remote)
-    assert not isinstance(sent(replace(point, source_id="llmservingsim-gt")), Remote)
+    assert isinstance(sent(point), FrontEnd)
+    assert not isinstance(sent(replace(point, source_id="llmservingsim-gt")), FrontEnd)
+
+
+def test_chats_are_more_work_for_the_front_end_than_prompts() -> None:
+    point = replace(SERVER, load="burst", load_value=40)
+    prompts, chats = (sent(replace(point, source_id=source_id)) for source_id in ("crusoe-l40s", "violet-4090"))
+    assert isinstance(prompts, FrontEnd)
+    assert isinstance(chats, FrontEnd)
+    assert chats.work_s > 2 * prompts.work_s
+    assert chats.workload == prompts.workload
 
 
 @pytest.mark.parametrize("engine", ["ollama", "llama.cpp"])
 def test_the_front_end_is_vllm_s(engine: str) -> None:
-    assert not isinstance(sent(replace(SERVERS[engine][1], load="closed", load_value=4)), Remote)
+    assert not isinstance(sent(replace(SERVERS[engine][1], load="closed", load_value=4)), FrontEnd)
 
 
 def test_an_offline_batch_has_no_clients() -> None:

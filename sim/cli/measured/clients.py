@@ -8,6 +8,7 @@ from calibration.sources import Source
 from sim.cli.measured.server import engine_of
 from sim.workload import Workload
 from workloads.distributions import Fixed, Lengths, Lognormal, Uniform
+from workloads.front_end import FrontEnd
 from workloads.remote import Remote
 from workloads.think import ExponentialThink, FixedThink
 
@@ -17,9 +18,15 @@ USUAL_SHARES = (0.9, 1.1)  # of the mean length in closed loops whose source doe
 CONVERSATIONS = re.compile("sharegpt", re.IGNORECASE)
 CONVERSATIONS_VARY = 1.0
 LONGEST_OF_CONVERSATIONS = 1024
-# From a client to vLLM's engine: HTTP, template, tokenizer, messages between processes. This mean fits the TTFT of
+# From a client to vLLM's engine and back: network, HTTP, messages between processes. This mean fits the TTFT of
 # nvidia-silicon's dense model best; the recorded servers on a processor take 6 ms of it, without a network.
-FRONT_END_S = 0.010
+WAY_S = 0.010
+# What one thread of the front end does for a request, while others wait. For a prompt: how much later the last of 32
+# requests is taken in than a lone one (our own recording of 0.32 on a processor, a client beside it). For a chat, with
+# template and tokenizer: it fits the first tokens of 16 to 128 users whose prompts were in the cache (0.25.1, mean and
+# p99 of violet-quartz/vllm-serving-experiments at 75148b6, vllm_bench_serve/run5; those runs are no rows here).
+PROMPT_WORK_S = 0.0012
+CHAT_WORK_S = 0.0042
 
 
 def shares(point: Point) -> tuple[float, float] | None:
@@ -49,10 +56,16 @@ def come_by_http(point: Point) -> bool:
     return engine_of(point) == "vllm" and point.load != "offline" and not timed_inside
 
 
-def behind_front_end(workload: Workload) -> Workload:
+def front_end_work_s(point: Point) -> float:
+    """How long the front end is busy with one of the measurement's requests."""
+    source = _source(point)
+    return CHAT_WORK_S if source is not None and source.endpoint == sources.CHAT else PROMPT_WORK_S
+
+
+def behind_front_end(workload: Workload, work_s: float) -> Workload:
     """The load with vLLM's front end before the engine: one request takes the mean, several are soon out of step."""
     alone = workload.requests == 1
-    return Remote(workload, FixedThink(FRONT_END_S) if alone else ExponentialThink(FRONT_END_S))
+    return FrontEnd(Remote(workload, FixedThink(WAY_S) if alone else ExponentialThink(WAY_S)), work_s)
 
 
 def _source(point: Point) -> Source | None:

@@ -138,8 +138,10 @@ def _served(point: Point) -> Asked:
         workload = cast(Workload, Kept(workload, kept, round(point.load_value)))
         assumed = (*assumed, "depth_tokens kept of requests before")
     if clients.come_by_http(point):
-        workload = clients.behind_front_end(workload)
-        assumed = (*assumed, f"{clients.FRONT_END_S * 1000:g} ms between client and engine")
+        work_s = clients.front_end_work_s(point)
+        workload = clients.behind_front_end(workload, work_s)
+        between = f"{clients.FRONT_END_S * 1000:g} ms between client and engine"
+        assumed = (*assumed, f"{between}, and {work_s * 1000:g} ms of one front end")
     return Asked(Served(workload, point.load == "offline"), Shape(kept + prompt, output), assumed)
 
 
