@@ -141,14 +141,18 @@ def _source(name: str, table: Mapping[str, object]) -> Source:
             raise BadScenario(f"{INDEX}: [{name}]: field '{field}' is missing")
     values = {field: _value(name, field, raw) for field, raw in table.items()}
     source = Source(source_id=name, **values)  # type: ignore[arg-type]
+    _require_known_words(source)
+    return source
+
+
+def _require_known_words(source: Source) -> None:
+    """The fields that say one of a few things must say one of them."""
+    place = f"{INDEX}: [{source.source_id}]"
     if source.lengths not in ("", EQUAL) and not SHARES.fullmatch(source.lengths):
-        raise BadScenario(f"{INDEX}: [{name}]: field 'lengths' is neither '{EQUAL}' nor as '0.8 to 1'")
-    if source.clock not in ("", ENGINE):
-        raise BadScenario(f"{INDEX}: [{name}]: field 'clock' may only be '{ENGINE}'")
+        raise BadScenario(f"{place}: field 'lengths' is neither '{EQUAL}' nor as '0.8 to 1'")
     for field, only in ONLY_VALUES.items():
         if getattr(source, field) not in ("", only):
-            raise BadScenario(f"{INDEX}: [{name}]: field '{field}' may only be '{only}'")
-    return source
+            raise BadScenario(f"{place}: field '{field}' may only be '{only}'")
 
 
 def _value(name: str, field: str, raw: object) -> str | tuple[str, ...]:

@@ -15,6 +15,7 @@ from sim import compose
 from sim.batch import Batch, Pass, prefill_cells
 from sim.cli.main import cli
 from sim.cli.measured.case import Case, cases
+from sim.cli.measured.clients import PROMPT_WORK_S, WAY_S
 from sim.cli.measured.held_out import without_own_part
 from sim.cli.measured.load import Passes, Served
 from sim.cli.measured.outcome import of_result
@@ -117,7 +118,8 @@ SERVERS = {
 
 def seen_by_clients(workload: Workload) -> Workload:
     """The load behind vLLM's front end."""
-    return FrontEnd(Remote(workload, FixedThink(0.01) if workload.requests == 1 else ExponentialThink(0.01)), 0.0012)
+    way = FixedThink(WAY_S) if workload.requests == 1 else ExponentialThink(WAY_S)
+    return FrontEnd(Remote(workload, way), PROMPT_WORK_S)
 
 
 def measured(variant: Variant, workload: Workload, point: Point) -> Point:
@@ -189,6 +191,21 @@ def test_columns_become_the_engine_s_own_options() -> None:
     assert deployment.options["max_num_batched_tokens"] == 4096
     assert deployment.options["enforce_eager"] is True
     assert deployment.traits.tensor_parallel == 2
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "tokens"),
+    [
+        ("0.5.5", "enable_chunked_prefill=True", 512),
+        ("v0.6.4", "enable_chunked_prefill", 512),
+        ("0.5.5", "enable_chunked_prefill=True;max_num_batched_tokens=1024", 1024),
+        ("0.6.5", "enable_chunked_prefill=True", 2048),
+        ("0.14", "enable_chunked_prefill=True", 2048),
+    ],
+)
+def test_early_releases_cut_prompts_smaller_when_asked_to(version: str, options: str, tokens: int) -> None:
+    point = replace(SERVER, engine_version=version, engine_options=options, gpu="rtx-4090", load="burst")
+    assert only_case(point).server.deployment.options["max_num_batched_tokens"] == tokens
 
 
 def test_a_bench_program_s_negative_number_of_layers_is_all_of_them() -> None:

@@ -18,15 +18,16 @@ USUAL_SHARES = (0.9, 1.1)  # of the mean length in closed loops whose source doe
 CONVERSATIONS = re.compile("sharegpt", re.IGNORECASE)
 CONVERSATIONS_VARY = 1.0
 LONGEST_OF_CONVERSATIONS = 1024
-# From a client to vLLM's engine and back: network, HTTP, messages between processes. This mean fits the TTFT of
-# nvidia-silicon's dense model best; the recorded servers on a processor take 6 ms of it, without a network.
-WAY_S = 0.010
+# From a client to vLLM's engine, for a lone prompt: network, HTTP, tokenizer, messages between processes. It fits the
+# TTFT of nvidia-silicon's dense model best; the recorded servers on a processor take 6 ms of it, without a network.
+FRONT_END_S = 0.010
 # What one thread of the front end does for a request, while others wait. For a prompt: how much later the last of 32
 # requests is taken in than a lone one (our own recording of 0.32 on a processor, a client beside it). For a chat, with
 # template and tokenizer: it fits the first tokens of 16 to 128 users whose prompts were in the cache (0.25.1, mean and
 # p99 of violet-quartz/vllm-serving-experiments at 75148b6, vllm_bench_serve/run5; those runs are no rows here).
 PROMPT_WORK_S = 0.0012
 CHAT_WORK_S = 0.0042
+WAY_S = FRONT_END_S - PROMPT_WORK_S  # what is left takes no thread's time
 
 
 def shares(point: Point) -> tuple[float, float] | None:
