@@ -1,11 +1,13 @@
 """What a measurement says of its server's options, under the engine's own names."""
 
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from calibration.points import Point
 from sim import compose
+from sim.cli.measured.version import is_before
 from sim.errors import NotSupported
 from sim.hardware import GIB
 
@@ -15,6 +17,8 @@ MORE_NAMES = {"nubatch": "ubatch_size"}  # as llama.cpp's bench programs have it
 HARMLESS = ("flashattn", "threads")  # known to the engines, without effect on what is simulated
 USUAL_VALUES = ("0", "1", "false", "none", "off", "layer", "auto")
 BLOCK_TOKENS = 16
+WIDER_CHUNKS = "0.6.5"  # vLLM's first release whose chunked prefill takes 2,048 tokens a step of itself (#10544)
+NARROW_CHUNK = 512  # before (#4580)
 UBATCH = re.compile(r"\bn?[-_]?ubatch[ =](\d+)\b")  # where a note has it
 
 
@@ -31,7 +35,13 @@ def options_of(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:
     if engine == "llama_cpp" and noted:
         options["ubatch_size"] = int(noted.group(1))
     written, ignored = _written_options(point, engine)
-    return options | written, ignored
+    return _early_default(point, engine, written) | options | written, ignored
+
+
+def _early_default(point: Point, engine: str, written: Mapping[str, Any]) -> dict[str, Any]:
+    """What an option left out meant to a release before those that are modelled."""
+    early = engine == "vllm" and is_before(engine, point.engine_version, WIDER_CHUNKS)
+    return {"max_num_batched_tokens": NARROW_CHUNK} if early and written.get("enable_chunked_prefill") else {}
 
 
 def _written_options(point: Point, engine: str) -> tuple[dict[str, Any], list[str]]:

@@ -60,6 +60,12 @@ def modelled_version(engine: str, words: str) -> tuple[str, str | None]:
     return version, f"version '{words}': {version}{'' if before else ', the oldest modelled'}"
 
 
+def is_before(engine: str, words: str, release: str) -> bool:
+    """Whether the words name a release that is older than this one."""
+    stated = re.search(NUMBER[engine], words.lower().replace("v", " "))
+    return stated is not None and _numbers(stated.group()) < _numbers(release)
+
+
 def states_release(engine: str, words: str) -> bool:
     """Whether the words name a release, or a month."""
     text = words.lower().replace("v", " ")
