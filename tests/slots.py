@@ -236,8 +236,8 @@ What is off, and why as far as it is known:
 * **Small models are too fast here**, by a fifth and more: what every row of a step takes beyond the passes comes to
   some 2 ms there, whatever the model, and a step of several rows to some 2 ms more. Choosing one of 151,936 tokens was
   timed at 0.15 to 0.6 ms on a fast processor, and 1.3 ms are assumed (`calibration/sampling.py`); launches take longer
-  under Windows than on the Linux servers that the profile was fitted to. Once this machine's bursts of six of the models
-  are calibrated with, the seventh is within a fifth, whichever it is: [own-machine.md](own-machine.md).
+  under Windows than on the Linux servers that the profile was fitted to. Once six models' bursts on this machine are
+  calibrated with, the seventh is within a fifth, whichever it is: [own-machine.md](own-machine.md).
 * **Beyond the memory large bursts are too fast**, by about a factor of two: layers on the host compute all rows of a
   step there, and how fast that CPU is nobody said. Bursts of two, for which they only read, come out right.
 

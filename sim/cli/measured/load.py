@@ -140,7 +140,7 @@ def _served(point: Point) -> Asked:
     if clients.come_by_http(point):
         work_s = clients.front_end_work_s(point)
         workload = clients.behind_front_end(workload, work_s)
-        between = f"{clients.FRONT_END_S * 1000:g} ms between client and engine"
+        between = f"{clients.WAY_S * 1000:g} ms between client and engine"
         assumed = (*assumed, f"{between}, and {work_s * 1000:g} ms of one front end")
     return Asked(Served(workload, point.load == "offline"), Shape(kept + prompt, output), assumed)
 
