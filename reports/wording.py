@@ -28,7 +28,8 @@ def verdict(document: Document, row: VariantRow) -> str:
     said = "no capacity: the load is not a number of users"
     if cliff is not None:
         said = f"{_carried(cliff, str(document.scenario.get('slo')), _open_load(document, cliff))}{_why(cliff)}"
-    return wrapped(f"{row.id} {row.version} {_nature(row)}: {said} [{row.trust}]")
+    named = row.id if row.id.endswith(f"@{row.version}") else f"{row.id} {row.version}"
+    return wrapped(f"{named} {_nature(row)}: {said} [{row.trust}]")
 
 
 def _open_load(document: Document, cliff: Cliff) -> int | None:

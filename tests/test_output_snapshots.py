@@ -180,3 +180,9 @@ def test_the_gain_is_told_from_what_is_surely_known() -> None:
     lost = replace(CLIFF, capacity_users=0, first_failing_users=1)
     words = " ".join(verdict(replace(SAMPLE, cliffs=(lost,)), SAMPLE.variants[0]).split())
     assert "--gpu h100-pcie would carry 120 users" in words
+
+
+def test_a_version_that_was_asked_for_is_named_once() -> None:
+    asked = replace(SAMPLE.variants[0], id="vllm@0.32")
+    assert verdict(SAMPLE, asked).startswith("vllm@0.32 (")
+    assert verdict(SAMPLE, SAMPLE.variants[0]).startswith("vllm 0.32 (")
