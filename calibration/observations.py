@@ -1,5 +1,6 @@
 """Measurements as the fit sees them: a time, and the passes that it was spent on."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sim.hardware import Gpu, Model
 KERNELS = {"vllm": "vllm", "llama.cpp": "llama.cpp", "ollama": "llama.cpp"}
 SAMPLERS = {"vllm": "", "llama.cpp": "", "ollama": "penalised"}  # on the CPU; benches of llama.cpp sample nothing
 MOST_WEIGHTS = 0.95  # of the memory; beyond it layers are on the host
+KV_TYPE = re.compile(r"kv.cache.dtype=(\w+)")
 ON_HOST = "layers on the CPU"  # as the reader of llama-bench notes it
 KV_SHARE = 0.9  # of what the weights leave of the memory
 
@@ -79,6 +81,7 @@ def observation(point: Point) -> Observation:
         kernels,
         point.weights,
         bits,
+        kv_bytes_per_element=kv_bytes(point),
         tensor_parallel=point.gpu_count if kernels == "vllm" else 1,
         products_only=sources.products_only(point.source_id),
     )
@@ -100,11 +103,17 @@ def observation(point: Point) -> Observation:
     return Observation(point, shape(model), family, amounts, passes, hosted, measured - sampled)
 
 
+def kv_bytes(point: Point) -> float:
+    """Bytes of one element of a key or a value; two, unless the server was told otherwise."""
+    found = KV_TYPE.search(point.engine_options)
+    return catalog.kv_bytes_per_element(found[1]) if found else 2.0
+
+
 def room(gpu: Gpu, model: Model, weight_bytes: float, point: Point) -> float:
     """Tokens of context that the memory holds beside the weights."""
     if point.kv_tokens:
         return point.kv_tokens
-    per_token = model.kv_bytes_per_token(2.0)
+    per_token = model.kv_bytes_per_token(kv_bytes(point))
     if point.kv_gib:
         return point.kv_gib * 2**30 * point.gpu_count / per_token
     return (KV_SHARE * gpu.memory_bytes * point.gpu_count - weight_bytes) / per_token

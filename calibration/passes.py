@@ -1,5 +1,6 @@
 """The passes that a measured time was spent on, by the kind of load."""
 
+import re
 from collections.abc import Callable
 from math import ceil
 
@@ -10,8 +11,9 @@ from calibration.points import Point
 from calibration.terms import RAGGED, Work
 
 PROMPT_BUDGET = {"vllm": 8192, "llama.cpp": 512}  # prompt tokens of one pass, by default
-UBATCH_NAMES = ("n-ubatch", "ubatch", "ubatch-size", "ub")
+BUDGET_NAMES = ("n-ubatch", "ubatch", "ubatch-size", "ub", "max-num-batched-tokens")
 MOST_STEP_ROWS = 64  # answers come by so many at once; what has more rows is a prompt
+SPLIT, WHOLE_EXPERTS = re.compile(r"tensor.parallel.size="), re.compile(r"(expert|data).parallel")
 SPAN = 256  # llama.cpp goes over cells by so many
 USUAL_SLOTS = 256  # of vLLM, where they are not stated
 
@@ -73,7 +75,7 @@ def budget(point: Point, kernels: str) -> float:
     """Prompt tokens that one pass takes."""
     for part in point.engine_options.replace(",", ";").split(";"):
         name, _, value = part.strip().lstrip("-").partition("=")
-        if name.replace("_", "-") in UBATCH_NAMES:
+        if name.replace("_", "-") in BUDGET_NAMES:
             return float(value)
     return PROMPT_BUDGET[kernels]
 
@@ -116,8 +118,8 @@ def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     """Time per output token of streams kept in flight; some of the steps carry the others' prompts too."""
     if kernels != "vllm":
         raise Unusable("the slots of the server decide its batch")
-    if point.gpu_count > 1 and catalog.model(point.model).experts:
-        raise Unusable("how the experts are split over the cards is not stated")
+    if point.gpu_count > 1 and catalog.model(point.model).experts and not splits_experts(point):
+        raise Unusable("that the cards split every expert is not stated: tensor_parallel_size=N, or --gpus N")
     streams = point.load_value
     prompt, output = need(point.prompt_tokens, "prompt_tokens"), need(point.output_tokens, "output_tokens")
     if streams * (prompt + output) > room or streams > (point.slots or USUAL_SLOTS):
@@ -131,6 +133,11 @@ def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
         return seconds, ((1.0, step),)
     prompted = Work(streams, 0.0, streams, step.cells, 0.0, step.cells)
     return seconds, ((1.0 - mixed, step), (mixed, with_prompts(prompted, beside, began * times / mixed)))
+
+
+def splits_experts(point: Point) -> bool:
+    """Whether the server is said to split every layer over its cards, its experts too."""
+    return bool(SPLIT.search(point.engine_options)) and not WHOLE_EXPERTS.search(point.engine_options)
 
 
 def with_prompts(step: Work, beside: Work, count: float) -> Work:

@@ -68,10 +68,9 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
     """The scopes that a coefficient is made of, the widest first."""
     kernels, memory, vendor, weights, gpu = family[:5]
     if coefficient in EFFICIENCIES:
-        experts = (f"{kernels}/{EXPERTS}/{weights}",) if family.experts else ()
         return (
             *widening(kernels, memory, vendor, weights, gpu),
-            *experts,
+            *experts(family, kernels),
             *cores(family, kernels),
             *age(family, kernels),
         )
@@ -80,7 +79,8 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
         return (*widening(kernels, memory, vendor, LATENT if family.latent else gpu), *age(family, kernels))
     if coefficient in LATENCIES:
         kernels = root(family, BARE, V0)
-        return (*widening(kernels, memory, vendor), *cores(family, kernels), *age(family, kernels))
+        kinds = (*experts(family, kernels), *latent(family, kernels))
+        return (*widening(kernels, memory, vendor), *kinds, *cores(family, kernels), *age(family, kernels))
     within = {
         **dict.fromkeys(LINKS, (family.link, gpu)),
         **dict.fromkeys(MIXED, (memory,)),
@@ -102,6 +102,16 @@ def stairs(family: Family, shape: str) -> tuple[str, ...]:
     kernels = root(family, V0, EARLY)
     found = widening(kernels, family.memory_class, family.vendor, family.weights, family.gpu, shape)
     return found[-1:] if family.experts else found[STAIRS_FROM:]
+
+
+def experts(family: Family, kernels: str) -> tuple[str, ...]:
+    """The scope of mixtures of experts in formats of one sort, whatever they run on."""
+    return (f"{kernels}/{EXPERTS}/{family.weights}",) if family.experts else ()
+
+
+def latent(family: Family, kernels: str) -> tuple[str, ...]:
+    """The scope of layers whose attention reads one latent in place of heads."""
+    return (f"{kernels}/{LATENT}",) if family.latent else ()
 
 
 def cores(family: Family, kernels: str) -> tuple[str, ...]:

@@ -275,6 +275,29 @@ def test_every_observation_is_held_out_once_and_never_fitted_then(held_out: str)
     assert sorted(seen) == list(range(len(observations))) or held_out == "source"
 
 
+def served(options: str, **more: object) -> Point:
+    point = Point("here", "vllm", "closed", 32, "0.19.0", options, "h200", 8, "minimax-m2.5", "fp8", **more)  # type: ignore[arg-type]
+    return replace(point, prompt_tokens=1024, output_tokens=1024, tpot_ms_mean=10.0)
+
+
+@pytest.mark.parametrize("options", ["", "enable_expert_parallel", "tensor_parallel_size=4;data-parallel-size=2"])
+def test_experts_over_several_cards_count_where_the_cards_are_said_to_split_every_layer(options: str) -> None:
+    (point, why), *_ = observe([served(options)])[1]
+    assert point.engine_options == options
+    assert "--gpus N" in why
+    assert len(observe([served("tensor_parallel_size=8")])[0]) == 1
+
+
+def test_a_narrow_cache_and_a_small_budget_are_heeded() -> None:
+    usual, narrow = (
+        observe([served(f"tensor_parallel_size=8{more}")])[0][0]
+        for more in ("", ";kv_cache_dtype=fp8;max_num_batched_tokens=512")
+    )
+    assert narrow.facts.cell_s == usual.facts.cell_s / 2
+    assert [work.prompt for _, work in narrow.passes if work.prompt] == [512]
+    assert [work.prompt for _, work in usual.passes if work.prompt] == [1024]
+
+
 # -- what is shipped
 
 

@@ -41,6 +41,8 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     """The whole of it."""
     say: Say = (lambda _: None) if flags["quiet"] else (lambda text: click.echo(text, err=True))
     given = {column: flags[flag] for flag, column in COLUMNS.items() if flags[flag]}
+    if flags["gpus"]:
+        given["engine_options"] = f"tensor_parallel_size={flags['gpus']}"  # which is what several cards are here
     readings = {path: read(path, given) for path in flags["files"]}
     tell_readings(readings, say)
     read_points = [point for reading in readings.values() for point in reading.points]
