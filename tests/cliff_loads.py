@@ -9,6 +9,7 @@ from sim.request import Request
 from sim.workload import Port, Source, Workload
 from workloads.distributions import Fixed, Uniform
 from workloads.users import ClosedLoop
+from workloads.wrapped import Wrapped
 
 ROUNDS = 12  # of each user in a run of a minute and more; the first and the last are not measured
 
@@ -16,25 +17,8 @@ MakeLoad = Callable[[Point], Workload]
 
 
 @dataclass(frozen=True, slots=True)
-class OnePrompt:
+class OnePrompt(Wrapped):
     """A load whose prompts are one and the same text."""
-
-    load: ClosedLoop
-
-    @property
-    def requests(self) -> int:
-        """As many as the load has."""
-        return self.load.requests
-
-    @property
-    def warmup(self) -> int:
-        """As the load's."""
-        return self.load.warmup
-
-    @property
-    def cooldown(self) -> int:
-        """As the load's."""
-        return self.load.cooldown
 
     def source(self, port: Port) -> Source:
         """The load's own source, its prompts marked on their way."""
@@ -43,7 +27,7 @@ class OnePrompt:
             request.prefix = (("the prompt", request.prompt_tokens),)
             port.send(request)
 
-        return self.load.source(replace(port, send=send))
+        return self.workload.source(replace(port, send=send))
 
 
 def benchmark(prompts: int) -> MakeLoad:

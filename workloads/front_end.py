@@ -9,34 +9,19 @@ from simpy import Event
 
 from sim.clock import Clock, ps
 from sim.request import Request
-from sim.workload import Port, Source, Workload
+from sim.workload import Port, Source
+from workloads.wrapped import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
-class FrontEnd:
+class FrontEnd(Wrapped):
     """The same load seen by clients of a server whose front end has one thread.
 
     Its event loop gives every request inside an equal share of the thread, so that of N sent together none is through
     before nearly all are: each waits for N times the work of one. Whoever comes first is through first.
     """
 
-    workload: Workload
     work_s: float  # the thread's time for one request
-
-    @property
-    def requests(self) -> int:
-        """How many in all."""
-        return self.workload.requests
-
-    @property
-    def warmup(self) -> int:
-        """How many of the first ones are left out of the measurements."""
-        return self.workload.warmup
-
-    @property
-    def cooldown(self) -> int:
-        """How many of the last ones are."""
-        return self.workload.cooldown
 
     def source(self, port: Port) -> Source:
         """The load's own source, with the front end before the engine."""

@@ -3,18 +3,18 @@
 from dataclasses import dataclass, replace
 
 from sim.request import Request
-from sim.workload import Port, Source, Workload
+from sim.workload import Port, Source
+from workloads.wrapped import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Wrapped):
     """The same load behind `tokens` that all its prompts begin with.
 
     Requests that count for nothing bring them in before it starts: `holders` side by side, one for each place that
     keeps its own.
     """
 
-    workload: Workload
     tokens: int
     holders: int
 
@@ -27,11 +27,6 @@ class Kept:
     def warmup(self) -> int:
         """Those that bring the tokens in, and what the load itself leaves out."""
         return self.holders + self.workload.warmup
-
-    @property
-    def cooldown(self) -> int:
-        """How many of the last ones are left out."""
-        return self.workload.cooldown
 
     def source(self, port: Port) -> "Behind":
         """The load's own source, once the server holds the tokens."""

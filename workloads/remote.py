@@ -5,34 +5,19 @@ from dataclasses import dataclass, replace
 
 from sim.clock import Clock
 from sim.request import Request
-from sim.workload import Port, Source, Workload
+from sim.workload import Port, Source
 from workloads.think import Think
+from workloads.wrapped import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Wrapped):
     """The same load seen from its clients: a request arrives when it is sent and enters the engine a latency later.
 
     Both ways count as one: an answer is read when the engine ends it, and whoever asks again is late by all of it.
     """
 
-    workload: Workload
     latency: Think
-
-    @property
-    def requests(self) -> int:
-        """How many in all."""
-        return self.workload.requests
-
-    @property
-    def warmup(self) -> int:
-        """How many of the first ones are left out of the measurements."""
-        return self.workload.warmup
-
-    @property
-    def cooldown(self) -> int:
-        """How many of the last ones are."""
-        return self.workload.cooldown
 
     def source(self, port: Port) -> Source:
         """The load's own source, with a longer way in."""
