@@ -22,6 +22,7 @@ KERNELS = {"vllm": "vllm", "llama.cpp": "llama.cpp", "ollama": "llama.cpp"}
 SAMPLERS = {"vllm": "", "llama.cpp": "", "ollama": "penalised"}  # on the CPU; benches of llama.cpp sample nothing
 MOST_WEIGHTS = 0.95  # of the memory; beyond it layers are on the host
 KV_TYPE = re.compile(r"kv.cache.dtype=(\w+)")
+AHEAD = re.compile(r"async.scheduling(=true)?(;|$)", re.IGNORECASE)  # the host decides a step while the cards compute
 ON_HOST = "layers on the CPU"  # as the reader of llama-bench notes it
 KV_SHARE = 0.9  # of what the weights leave of the memory
 
@@ -99,7 +100,7 @@ def observation(point: Point) -> Observation:
         raise Unusable("the attention of so many heads had a kernel of its own on ROCm, which is gone")
     amounts = facts(model, gpu, traits)
     sampled = sum(times * work.outputs for times, work in passes) * sampling.row_s(SAMPLERS[point.engine], model.vocab)
-    hosted = family.era in (V0, SYNC)
+    hosted = family.era in (V0, SYNC) and not AHEAD.search(point.engine_options)
     return Observation(point, shape(model), family, amounts, passes, hosted, measured - sampled)
 
 

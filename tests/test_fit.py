@@ -288,6 +288,15 @@ def test_experts_over_several_cards_count_where_the_cards_are_said_to_split_ever
     assert len(observe([served("tensor_parallel_size=8")])[0]) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "hosted"), [("", True), ("async_scheduling=true;seed=1", False), ("async-scheduling=false", True)]
+)
+def test_the_host_takes_no_time_of_a_step_that_was_decided_ahead(options: str, hosted: bool) -> None:
+    point = replace(step(CARDS[0], MODELS[0], 8, tpot_ms_mean=12.0), engine_version="0.10.1", engine_options=options)
+    ((one,), _) = observe([point])
+    assert one.hosted is hosted
+
+
 def test_a_narrow_cache_and_a_small_budget_are_heeded() -> None:
     usual, narrow = (
         observe([served(f"tensor_parallel_size=8{more}")])[0][0]
