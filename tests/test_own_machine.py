@@ -101,8 +101,9 @@ def test_other_cards_stay_as_they_were() -> None:
     assert profile.kernels(vllm) == load("measured").kernels(vllm)
 
 
-def test_a_load_on_slots_that_nobody_stated_says_nothing_and_names_the_flag() -> None:
-    found, left = loads_among([replace(SERVER, slots=None, output_tps=100.0)])
+@pytest.mark.parametrize("slots", [None, 0])
+def test_a_load_on_slots_that_nobody_stated_says_nothing_and_names_the_flag(slots: int | None) -> None:
+    found, left = loads_among([replace(SERVER, slots=slots, output_tps=100.0)])
     assert not found
     assert "--slots" in left[0][1]
 

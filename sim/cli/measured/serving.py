@@ -55,7 +55,7 @@ def unusable(case: Case) -> str | None:
     point = case.point
     if not isinstance(case.asked.run, Served):
         return "a bench program measured it: no server"
-    if point.slots is None and (point.load in ARRIVALS or point.load_value > 1):
+    if not point.slots and (point.load in ARRIVALS or point.load_value > 1):
         return "how many slots the server had is not stated: --slots"
     if case.server.deployment.memory.layers_on_host:
         return "layers are on the CPU, as the memory is reckoned"
