@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from calibration import catalog, sampling, sources
 from calibration.eras import SYNC, V0
@@ -12,7 +13,7 @@ from calibration.passes import READERS, Passes, Unusable
 from calibration.points import Point
 from calibration.rocm import unpartitioned
 from calibration.scopes import Family, family_of, shape
-from calibration.sieve import verdict
+from calibration.sieve import kv_types, verdict
 from calibration.terms import Facts, facts
 from sim.engine import Traits
 from sim.errors import SimctlError
@@ -21,7 +22,6 @@ from sim.hardware import Gpu, Model
 KERNELS = {"vllm": "vllm", "llama.cpp": "llama.cpp", "ollama": "llama.cpp"}
 SAMPLERS = {"vllm": "", "llama.cpp": "", "ollama": "penalised"}  # on the CPU; benches of llama.cpp sample nothing
 MOST_WEIGHTS = 0.95  # of the memory; beyond it layers are on the host
-KV_TYPE = re.compile(r"kv.cache.dtype=(\w+)")
 AHEAD = re.compile(r"async.scheduling(=true)?(;|$)", re.IGNORECASE)  # the host decides a step while the cards compute
 ON_HOST = "layers on the CPU"  # as the reader of llama-bench notes it
 KV_SHARE = 0.9  # of what the weights leave of the memory
@@ -106,8 +106,8 @@ def observation(point: Point) -> Observation:
 
 def kv_bytes(point: Point) -> float:
     """Bytes of one element of a key or a value; two, unless the server was told otherwise."""
-    found = KV_TYPE.search(point.engine_options)
-    return catalog.kv_bytes_per_element(found[1]) if found else 2.0
+    named = kv_types(point)
+    return fmean(map(catalog.kv_bytes_per_element, named)) if named else 2.0
 
 
 def room(gpu: Gpu, model: Model, weight_bytes: float, point: Point) -> float:

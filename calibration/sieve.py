@@ -53,9 +53,14 @@ def _weight_bits(model: Model, weights: str, point: Point) -> float:
     return catalog.weight_bits(model, weights, ENGINES.get(point.engine, point.engine))
 
 
+def kv_types(point: Point) -> list[str]:
+    """The types of keys and values that the options name."""
+    return KV_TYPE.findall(point.engine_options)
+
+
 def _kv_bytes(point: Point) -> float:
-    """Of an element: the narrowest of the types that the options name."""
-    return min((_kv_type_bytes(name) for name in KV_TYPE.findall(point.engine_options)), default=2.0)
+    """Of an element: the narrowest of the types that are named."""
+    return min(map(_kv_type_bytes, kv_types(point)), default=2.0)
 
 
 def _kv_type_bytes(name: str) -> float:

@@ -47,11 +47,10 @@ NUMBER = {"vllm": r"\b\d+\.\d+(?:\.\d+)?", "ollama": r"\b\d+\.\d+(?:\.\d+)?", "l
 def modelled_version(engine: str, words: str) -> tuple[str, str | None]:
     """The version to simulate, and what was assumed; the words' number, else their date, else the newest version."""
     known = list(RELEASED[engine])
-    text = words.lower().replace("v", " ")
-    stated = re.search(NUMBER[engine], text)
-    if stated and ("." in stated.group() or stated.group().startswith("b")):
-        return _no_older(stated.group(), known)
-    date = stated_month(text)
+    stated = _number_in(engine, words)
+    if stated:
+        return _no_older(stated, known)
+    date = stated_month(_plain(words))
     if date is None:
         told = f"version '{words}' says no release" if words else "version blank"
         return known[-1], f"{told}: {known[-1]}, the newest modelled"
@@ -62,17 +61,26 @@ def modelled_version(engine: str, words: str) -> tuple[str, str | None]:
 
 def is_before(engine: str, words: str, release: str) -> bool:
     """Whether the words name a release that is older than this one."""
-    stated = re.search(NUMBER[engine], words.lower().replace("v", " "))
-    return stated is not None and _numbers(stated.group()) < _numbers(release)
+    stated = _number_in(engine, words)
+    return stated is not None and _numbers(stated) < _numbers(release)
 
 
 def states_release(engine: str, words: str) -> bool:
     """Whether the words name a release, or a month."""
-    text = words.lower().replace("v", " ")
-    stated = re.search(NUMBER[engine], text)
-    if stated and ("." in stated.group() or stated.group().startswith("b")):
+    text = _plain(words)
+    if _number_in(engine, words):
         return True
     return stated_month(text) is not None and any(re.search(rf"\b{name}|\b20\d\d-\d\d\b", text) for name in MONTHS)
+
+
+def _number_in(engine: str, words: str) -> str | None:
+    """The number of a release as the engine writes it, if the words hold one."""
+    found = re.search(NUMBER[engine], _plain(words))
+    return found.group() if found else None
+
+
+def _plain(words: str) -> str:
+    return words.lower().replace("v", " ")
 
 
 def stated_month(text: str) -> str | None:
