@@ -1,4 +1,4 @@
-"""How hard hypothesis looks: a little by default, much longer when the environment asks for it."""
+"""How hard hypothesis looks: a little by default, much longer when asked; and that a worker keeps to its processor."""
 
 import os
 
@@ -19,4 +19,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers with two threads each only wait for one another
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
