@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from calibration.profile import HostRates
-from calibration.terms import GIGA, RAGGED, TERA, Facts, Kernels, cell_prices, windowed_share
+from calibration.terms import GIGA, NANO, RAGGED, TERA, Facts, Kernels, cell_prices, windowed_share
 from sim.clock import ps
 from sim.cost import FOREVER
 from sim.engine import Deployment
@@ -69,14 +69,15 @@ def cells_of(deployment: Deployment, kernels: Kernels, facts: Facts, rates: Host
     reading_s = (1 - on_host) * reading + on_host * there
     computing_s = (1 - on_host) * computing + on_host * computing_there
     windowed = windowed_share(facts)
-    alone = _prices(reading_s, computing_s, windowed, shared=traits.unified_cells)
+    listing_s = kernels.host_cell_ns * NANO / host.single_thread
+    alone = _prices(reading_s, computing_s + listing_s, windowed, shared=traits.unified_cells)
     slower = kernels.mixed_kv_efficiency
-    mixed = _prices(reading_s / slower, computing_s / slower, windowed, shared=traits.unified_cells)
+    mixed = _prices(reading_s / slower, computing_s / slower + listing_s, windowed, shared=traits.unified_cells)
     prompt_s = (1 - on_host) * facts.attention_cell_s / kernels.attention_flops_efficiency + on_host * computing_there
     return Cells(alone, mixed, prompt_s, int(facts.window), traits.unified_cells)
 
 
-def _prices(reading_s: float, computing_s: float, windowed: float, *, shared: bool) -> Prices:
-    """Full layers and those with a window, by their share; every row computes, shared cells are read once for all."""
-    row_s, span_s = (computing_s, reading_s) if shared else (computing_s + reading_s, 0.0)
+def _prices(reading_s: float, working_s: float, windowed: float, *, shared: bool) -> Prices:
+    """Full layers and those with a window, by their share; every row works, shared cells are read once for all."""
+    row_s, span_s = (working_s, reading_s) if shared else (working_s + reading_s, 0.0)
     return Prices(ps(row_s * (1 - windowed)), ps(row_s * windowed), ps(span_s * (1 - windowed)), ps(span_s * windowed))

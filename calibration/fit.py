@@ -7,11 +7,12 @@ from math import exp, log
 from typing import Any
 
 from calibration import sources
+from calibration.eras import V0
 from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution, scopes_of
 from calibration.observations import Observation, by_kernels, observe, own_sources
 from calibration.points import Point
 from calibration.profile import Profile, Steps, card, load
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, measurable, standard_link
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, TABLES, measurable, root, standard_link
 from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
 
@@ -95,7 +96,8 @@ def coefficients(solution: Solution, observations: Sequence[Observation]) -> dic
     """
     hosted = {one.family.kernels for one in observations if one.hosted}
     mixed = {one.family.kernels for one in observations if is_mixed(one)}
-    told = {name: hosted if name in HOST else mixed for name in (*HOST, *MIXED)}
+    listed = {root(one.family, V0) for one in observations if one.lists_blocks}
+    told = {**dict.fromkeys(HOST, hosted), **dict.fromkeys(MIXED, mixed), **dict.fromkeys(TABLES, listed)}
     values: dict[str, dict[str, float]] = {name: {} for name in COEFFICIENTS}
     for (name, path), part in solution.parts.items():
         known = name not in told or path.split("/")[0] in told[name]

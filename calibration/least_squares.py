@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, diags_array
 from calibration.observations import Observation
 from calibration.priors import LABORATORY, expected, spread
 from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, MIXED, own, paths
-from calibration.terms import MICRO, Facts, Kernels, Work, cells_s, pass_s
+from calibration.terms import MICRO, NANO, Facts, Kernels, Work, cells_s, pass_s
 
 Array = Any
 
@@ -53,6 +53,7 @@ class Problem:
         self.work = Work(*table[:, 2:].T)
         self.facts = Facts(*np.array([one.facts for one in observations], dtype=float)[self.owner].T)
         self.hosted = np.array([one.hosted for one in observations])[self.owner]
+        self.listed = self.work.cells * np.array([one.lists_blocks for one in observations])[self.owner]
         self.measured = np.log([one.measured_s for one in observations])
         self._number_parameters()
         self.weights = row_weights(observations)
@@ -89,6 +90,7 @@ class Problem:
         kernels = self._kernels(coefficients)
         seconds = self.stairs * pass_s(kernels, self.facts, self.work) + cells_s(kernels, self.facts, self.work)
         seconds = seconds + self.hosted * (kernels.host_step_us + kernels.host_row_us * self.work.outputs) * MICRO
+        seconds = seconds + self.listed * kernels.host_cell_ns * NANO
         return np.log(np.bincount(self.owner, seconds * self.times, len(self.observations)))
 
     def _kernels(self, coefficients: Mapping[str, Array]) -> Kernels:

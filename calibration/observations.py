@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from calibration import catalog, sampling, sources
+from calibration.by_load import READERS
 from calibration.eras import SYNC, V0
 from calibration.impossible import Impossible
-from calibration.passes import READERS, Passes, Unusable
+from calibration.paged import unpartitioned
+from calibration.passes import Passes, Unusable
 from calibration.points import Point
-from calibration.rocm import unpartitioned
 from calibration.scopes import Family, family_of, shape
 from calibration.sieve import kv_types, verdict
 from calibration.terms import Facts, facts
@@ -43,6 +44,11 @@ class Observation:
     def of_prompts(self) -> bool:
         """Whether its time is that of prompts alone, of a slice of one among them."""
         return not any(work.decodes for _, work in self.passes)
+
+    @property
+    def lists_blocks(self) -> bool:
+        """Whether the host went over the blocks of all sequences in every step of its time."""
+        return self.hosted and self.family.era == V0
 
 
 def observe(points: Iterable[Point]) -> tuple[list[Observation], list[tuple[Point, str]]]:
@@ -96,9 +102,9 @@ def observation(point: Point) -> Observation:
     if reader is None:
         raise Unusable(f"load {point.load}: its batch is not known")
     measured, passes = reader(point, kernels, room(gpu, model, weight_bytes, point))
-    if unpartitioned(family, model, point.gpu_count, max(work.decodes for _, work in passes)):
-        raise Unusable("the attention of so many heads had a kernel of its own on ROCm, which is gone")
-    amounts = facts(model, gpu, traits)
+    if family.paged and unpartitioned(gpu, model, point.gpu_count, max(work.decodes for _, work in passes)):
+        raise Unusable("the attention of so many heads had a kernel of its own in vLLM's first engine")
+    amounts = facts(model, gpu, traits, per_head=family.per_head)
     sampled = sum(times * work.outputs for times, work in passes) * sampling.row_s(SAMPLERS[point.engine], model.vocab)
     hosted = family.era in (V0, SYNC) and not AHEAD.search(point.engine_options)
     return Observation(point, shape(model), family, amounts, passes, hosted, measured - sampled)

@@ -43,7 +43,7 @@ class Physics:
         self._curve: Steps = profile.staircase(whose, scopes.shape(deployment.model))
         gpu, memory = slowest(deployment.gpus), deployment.memory
         on_gpus = memory.weight_bytes / ((memory.weight_bytes + memory.host_weight_bytes) or 1)
-        amounts = facts(deployment.model, gpu, deployment.traits, on_gpus)
+        amounts = facts(deployment.model, gpu, deployment.traits, on_gpus, per_head=whose.per_head)
         self._set_pass(kernels, amounts)
         self._pcie_bytes_s = gpu.pcie_gbs * GIGA
         self._spill = spill_of(deployment, profile.host, self._pcie_bytes_s)

@@ -3,7 +3,19 @@
 import numpy as np
 
 from calibration.eras import EARLY
-from calibration.scopes import ATTENTION, CORES, EFFICIENCIES, EXPERTS, HOST, LATENCIES, LATENT, LINKS, MIXED, OWN
+from calibration.scopes import (
+    ATTENTION,
+    BY_HEAD,
+    CORES,
+    EFFICIENCIES,
+    EXPERTS,
+    HOST,
+    LATENCIES,
+    LATENT,
+    LINKS,
+    MIXED,
+    OWN,
+)
 
 # What is expected before anything is measured, and how far off (as a factor, natural logarithm) it may well be.
 PRIORS = {
@@ -20,6 +32,7 @@ PRIORS = {
     "row_us": (10.0, 0.8),
     "host_step_us": (1500.0, 0.8),
     "host_row_us": (40.0, 0.8),
+    "host_cell_ns": (10.0, 0.8),
     "all_reduce_us": (20.0, 0.6),
     "link_efficiency": (0.6, 0.3),
     "overlap": (1.6, 0.2),
@@ -36,7 +49,7 @@ NARROWER = {
 OTHER_VENDOR = 1.0  # whose software and cards say little about the first vendor's, and the other way round
 FIRST_VENDOR = "nvidia"
 # By how much a kind of model, of cores or of kernels differs from the others, and a machine from those of its kind.
-KINDS = {LATENT: 1.0, EXPERTS: 0.5, CORES: 0.2, EARLY: 0.4, OWN: 0.5}
+KINDS = {LATENT: 1.0, BY_HEAD: 0.5, EXPERTS: 0.5, CORES: 0.2, EARLY: 0.4, OWN: 0.5}
 OWN_LINKS = 1.0  # two machines with the same cards on PCIe were three times apart
 LABORATORY, OF_LABORATORIES = "laboratory", 0.015
 VENDOR_DEPTH = 2

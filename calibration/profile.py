@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.eras import ANY, APART
-from calibration.scopes import COEFFICIENTS, HOST, MIXED, Family, measurable, own, paths, stairs, standard_link
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, TABLES, Family, measurable, own, paths, stairs, standard_link
 from calibration.terms import Kernels
 from sim.errors import BadScenario, NotSupported
 
@@ -22,7 +22,7 @@ HOST_RATES = ("ram_efficiency", "cpu_efficiency", "crossing_us")
 MOST_EFFICIENT = 1.5
 
 # What is taken where no measurement tells it apart: launches hold the host's work, and prompts disturb nobody.
-UNTOLD = {**dict.fromkeys(HOST, 0.0), **dict.fromkeys(MIXED, 1.0)}
+UNTOLD = {**dict.fromkeys((*HOST, *TABLES), 0.0), **dict.fromkeys(MIXED, 1.0)}
 
 Steps = tuple[tuple[float, float], ...]  # rows, and the measured time of a step of them over the formula's
 
@@ -150,6 +150,7 @@ def _profile(raw: Mapping[str, Any], where: str) -> Profile:
     given = raw["coefficients"]
     if unknown := sorted(set(given) - set(COEFFICIENTS)):
         raise BadScenario(f"{where}: unknown coefficient {', '.join(unknown)}")
+    given = {**{name: {} for name in TABLES}, **given}  # which profiles from before do not have
     coefficients = {name: _values(name, given[name], where, sources) for name in COEFFICIENTS}
     rates = _values("host", {name: raw["host"][name] for name in HOST_RATES}, where, sources)
     staircases = {scope: _steps(scope, curve, where) for scope, curve in raw.get("staircases", {}).items()}

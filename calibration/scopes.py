@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from calibration.eras import BARE, EARLY, V0, era, widens_weights
+from calibration.paged import reads_by_head
 from sim.engine import Traits
 from sim.hardware import Gpu, Model
 
@@ -15,16 +16,17 @@ EFFICIENCIES = ("weights_efficiency", "decode_flops_efficiency", "prompt_flops_e
 ATTENTION = ("kv_efficiency", "attention_flops_efficiency", "decode_attention_efficiency")
 LATENCIES = ("launch_us", "layer_us", "row_us")
 HOST = ("host_step_us", "host_row_us")
+TABLES = ("host_cell_ns",)
 LINKS = ("all_reduce_us", "link_efficiency")
 MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
-LATENT, EXPERTS = "latent", "experts"
+LATENT, EXPERTS, BY_HEAD = "latent", "experts", "by-head"
 ALONE, NVLINK, PAIR, PCIE = "alone", "nvlink", "pair", "pcie"
 CORES, OWN = "cores", "own"
 BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
-OF_A_MACHINE = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS)  # what one may reach more or less of
-COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *LINKS, *SHARED)
+OF_A_MACHINE = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *TABLES, *LINKS)  # has them of its own
+COEFFICIENTS = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *TABLES, *LINKS, *SHARED)
 
 
 class Family(NamedTuple):
@@ -40,6 +42,12 @@ class Family(NamedTuple):
     latent: bool  # attention reads one latent in place of heads
     experts: bool
     architecture: str
+    per_head: bool  # every query head reads its keys and values by itself
+
+    @property
+    def paged(self) -> bool:
+        """Whether attention runs the kernels of vLLM's first engine and not FlashAttention."""
+        return self.era == V0 and (self.per_head or self.vendor == "amd")
 
 
 def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
@@ -60,6 +68,7 @@ def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
         bool(model.latent_kv),
         bool(model.experts),
         gpu.architecture,
+        reads_by_head(traits, gpu, model, version),
     )
 
 
@@ -76,7 +85,10 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
         )
     if coefficient in ATTENTION:
         kernels = root(family, V0)
-        return (*widening(kernels, memory, vendor, LATENT if family.latent else gpu), *age(family, kernels))
+        apart = (f"{kernels}/{BY_HEAD}",) if family.per_head else ()
+        return (*widening(kernels, memory, vendor, LATENT if family.latent else gpu), *apart, *age(family, kernels))
+    if coefficient in TABLES:
+        return (root(family, V0),)
     if coefficient in LATENCIES:
         kernels = root(family, BARE, V0)
         kinds = (*experts(family, kernels), *latent(family, kernels))

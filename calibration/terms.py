@@ -12,7 +12,7 @@ import numpy as np
 from sim.engine import Traits
 from sim.hardware import Gpu, Model
 
-GIGA, TERA, MICRO = 1e9, 1e12, 1e-6
+GIGA, TERA, MICRO, NANO = 1e9, 1e12, 1e-6, 1e-9
 ACTIVATION_BYTES = 2
 ALL_REDUCES_PER_LAYER = 2
 # Elements that are moved for each one of a hidden state: two norms with residuals, queries and keys.
@@ -46,6 +46,7 @@ class Kernels(NamedTuple):
     overlap: Number  # 1: reading and multiplying add up; large: the longer hides the other; below 1: they hinder
     host_step_us: Number  # deciding a step and reading its results, on the CPU
     host_row_us: Number  # the same for every sequence that gets a token
+    host_cell_ns: Number  # and for every KV cell, where the blocks of all are gone over
 
 
 class Facts(NamedTuple):
@@ -78,7 +79,7 @@ class Work(NamedTuple):
     mixed_cells: Number = 0  # those of the decode rows' cells that are read in passes with prompts
 
 
-def facts(model: Model, gpu: Gpu, traits: Traits, on_gpus: float = 1.0) -> Facts:
+def facts(model: Model, gpu: Gpu, traits: Traits, on_gpus: float = 1.0, *, per_head: bool = False) -> Facts:
     """The facts of a model in a format on so many cards of a kind, which hold that share of its weights."""
     tp = traits.tensor_parallel
     bandwidth, rate = gpu.bandwidth_gbs * GIGA * tp, dense_tflops(gpu, traits) * TERA * tp
@@ -93,7 +94,8 @@ def facts(model: Model, gpu: Gpu, traits: Traits, on_gpus: float = 1.0) -> Facts
     width = model.latent_kv or model.head_dim
     prompt_width = width if traits.kernels == "llama.cpp" else model.head_dim
     to_cell = 4 * model.heads * model.layers / (gpu.fp16_tflops * TERA * tp)
-    cell = model.kv_bytes_per_token(traits.kv_bytes_per_element) * max(1.0, tp / max(1, model.kv_heads))
+    readers = model.heads if per_head else tp  # of the heads of keys and values, where those are fewer
+    cell = model.kv_bytes_per_token(traits.kv_bytes_per_element) * max(1.0, readers / max(1, model.kv_heads))
     windowed = model.window_layers / model.layers
     link = (gpu.nvlink_gbs or gpu.pcie_gbs) * GIGA
     sent = ACTIVATION_BYTES * model.hidden * 2 * (tp - 1) / tp

@@ -66,12 +66,39 @@ def reasons(point: Point) -> list[str]:
 
 
 @pytest.mark.parametrize(("rows", "usable"), [(16, True), (17, False)])
-def test_on_rocm_steps_of_more_than_512_heads_ran_a_kernel_that_is_gone(rows: int, usable: bool) -> None:
-    point = replace(BATCH, load_value=rows)  # 32 heads
+@pytest.mark.parametrize(
+    "apart", [{}, {"gpu": "h100-80g-sxm", "model": "mistral-7b-v0.1"}, {"gpu": "t4", "model": "llama-3.2-3b"}]
+)
+def test_steps_of_more_than_512_heads_without_flash_attention_ran_a_kernel_that_is_gone(
+    apart: dict[str, str], rows: int, usable: bool
+) -> None:
+    heads = catalog.model(apart.get("model", BATCH.model)).heads
+    point = replace(BATCH, load_value=rows * 32 // heads, **apart)
     assert bool(reasons(point)) is not usable
-    assert reasons(replace(point, gpu="h100-80g-sxm")) == []
+    assert reasons(replace(point, gpu="h100-80g-sxm", model="llama-3-8b")) == []
     assert reasons(replace(point, engine_version="0.14.0")) == []
     assert reasons(replace(point, gpu_count=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("card", "model", "types", "times"),
+    [
+        ("h100-80g-sxm", "mistral-7b-v0.1", "", 4),  # heads that share one of keys and values
+        ("h100-80g-sxm", "llama-3-8b", "", 1),
+        ("h100-80g-sxm", "llama-3-8b", "kv_cache_dtype=fp8", 4),
+        ("t4", "llama-3.2-3b", "", 3),
+        ("t4", "phi-3-mini-4k", "", 1),
+        ("mi300x", "llama-3-8b", "", 1),
+    ],
+)
+def test_without_flash_attention_every_query_head_read_its_own_cells(
+    card: str, model: str, types: str, times: float
+) -> None:
+    then, now = (
+        one(replace(BATCH, load_value=1, gpu=card, model=model, engine_options=types, engine_version=release)).facts
+        for release in ("0.5.3", "0.14.0")
+    )
+    assert then.cell_s + then.window_cell_s == pytest.approx(times * (now.cell_s + now.window_cell_s))
 
 
 def one(point: Point) -> Observation:
