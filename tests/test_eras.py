@@ -67,13 +67,12 @@ def reasons(point: Point) -> list[str]:
 
 @pytest.mark.parametrize(("rows", "usable"), [(16, True), (17, False)])
 @pytest.mark.parametrize(
-    "apart", [{}, {"gpu": "h100-80g-sxm", "model": "mistral-7b-v0.1"}, {"gpu": "t4", "model": "llama-3.2-3b"}]
+    ("card", "model"), [("mi300x", "llama-3-8b"), ("h100-80g-sxm", "mistral-7b-v0.1"), ("t4", "llama-3.2-3b")]
 )
 def test_steps_of_more_than_512_heads_without_flash_attention_ran_a_kernel_that_is_gone(
-    apart: dict[str, str], rows: int, usable: bool
+    card: str, model: str, rows: int, usable: bool
 ) -> None:
-    heads = catalog.model(apart.get("model", BATCH.model)).heads
-    point = replace(BATCH, load_value=rows * 32 // heads, **apart)
+    point = replace(BATCH, load_value=rows * 32 // catalog.model(model).heads, gpu=card, model=model)
     assert bool(reasons(point)) is not usable
     assert reasons(replace(point, gpu="h100-80g-sxm", model="llama-3-8b")) == []
     assert reasons(replace(point, engine_version="0.14.0")) == []

@@ -92,7 +92,7 @@ def test_one_wrong_point_hardly_moves_the_others(index: int, factor: float) -> N
     assert abs(found.errors[index]) > 0.5 * abs(np.log(factor))
 
 
-def batched(gpu: str, model: str, rows: int, length: int, cell_ns: float) -> Observation:
+def batched(gpu: str, model: str, rows: int, length: int, *, cell_ns: float) -> Observation:
     """A batch of vLLM's first engine, whose host goes over the blocks of all rows in every step."""
     batch = Point("here", "vllm", "offline", rows, "0.5.3", "", gpu, 1, model, "bf16")
     one = timed(replace(batch, prompt_tokens=length, output_tokens=length, e2e_ms_mean=1e6))
@@ -104,7 +104,9 @@ def batched(gpu: str, model: str, rows: int, length: int, cell_ns: float) -> Obs
 def test_what_the_host_does_for_every_cell_is_told_from_reading_it() -> None:
     models, lengths = ("llama-3.1-8b", "llama-2-7b", "qwen2.5-7b"), (128, 512, 1024)
     shapes = list(itertools.product(CARDS[1:], models, (1, 8, 32), lengths))
-    without, slow = (fit_observations([batched(*shape, cell_ns) for shape in shapes]) for cell_ns in (0.0, 60.0))
+    without, slow = (
+        fit_observations([batched(*shape, cell_ns=cell_ns) for shape in shapes]) for cell_ns in (0.0, 60.0)
+    )
     found, least = (one.profile.coefficients["host_cell_ns"] for one in (slow, without))
     assert set(found) == {"vllm-v0"}  # no release of today does it
     assert found["vllm-v0"] > 2 * least["vllm-v0"]
