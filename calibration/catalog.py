@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from calibration.entries import Entry, build, parse
-from calibration.gguf import read_gguf
-from calibration.hf_config import read_config
+from calibration.model_files.gguf import read_gguf
+from calibration.model_files.hf_config import read_config
 from sim.errors import BadScenario, UnknownName
 from sim.hardware import Gpu, Host, Model
 from sim.naming import fold

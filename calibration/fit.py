@@ -8,12 +8,12 @@ from typing import Any
 
 from calibration import sources
 from calibration.eras import V0
-from calibration.least_squares import CLOSE_ENOUGH, Problem, Solution, scopes_of
-from calibration.observations import Observation, by_kernels, observe, own_sources
+from calibration.fitting.least_squares import CLOSE_ENOUGH, Problem, Solution, scopes_of
+from calibration.fitting.observations import Observation, by_kernels, observe, own_sources
+from calibration.fitting.staircase import factors, staircases
 from calibration.points import Point
 from calibration.profile import Profile, Steps, card, load
 from calibration.scopes import COEFFICIENTS, HOST, MIXED, TABLES, measurable, root, standard_link
-from calibration.staircase import factors, staircases
 from sim.errors import BadScenario
 
 LEAST_CORRECTION = 1e-3  # of a logarithm; smaller ones are not worth a line

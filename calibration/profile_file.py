@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from calibration.bands import Miss
-from calibration.error_sizes import sizes_of_logarithms
 from calibration.fit import Fit
+from calibration.fitting.bands import Miss
+from calibration.fitting.error_sizes import sizes_of_logarithms
 from calibration.profile import FORMAT, load
 
 DIGITS = 10

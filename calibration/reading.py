@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from calibration import naming
-from calibration.pitfalls import Pitfall
+from calibration.parsing.pitfalls import Pitfall
+from calibration.parsing.rows import BadField, Row
 from calibration.points import Point, Reading, noted
 from calibration.readers import _unread
 from calibration.readers._several import joined
 from calibration.readers._unsaid import asked_for, assumed_weights, with_usual_weights
-from calibration.rows import BadField, Row
 from sim.errors import BadScenario, UnknownName, UsageError
 
 HEAD = 256 * 1024  # characters by which a format is recognised

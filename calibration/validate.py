@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
-from calibration.error_sizes import sizes
+from calibration.fitting.error_sizes import sizes
 
 METRICS = ("output_tps", "ttft_ms", "tpot_ms", "e2e_ms")
 BAND_OF = {"output_tps": "throughput", "ttft_ms": "ttft", "tpot_ms": "tpot", "e2e_ms": "e2e"}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from calibration.error_sizes import sizes_of_logarithms
+from calibration.fitting.error_sizes import sizes_of_logarithms
 from tests.held_out import Missed, checks, missed
 
 Holds = Callable[[Missed], bool]

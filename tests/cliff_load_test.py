@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.steptable import StepTable
-from calibration.tablecost import TableCost
+from calibration.tables.steptable import StepTable
+from calibration.tables.tablecost import TableCost
 from sim import compose
 from sim.clock import PS_PER_S
 from sim.metrics import PointMetrics, summarise

@@ -7,9 +7,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from calibration import catalog, profile, sources
-from calibration.bands import Miss, misses, predicted
 from calibration.fit import fitted_profile, predicted_errors
-from calibration.observations import Observation, by_kernels, observe
+from calibration.fitting.bands import Miss, misses, predicted
+from calibration.fitting.observations import Observation, by_kernels, observe
 from sim.compose import PROFILE
 
 FEWEST = 8  # laboratories with fewer rows are left out together

@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from calibration.steptable import StepTable
-from calibration.tablecost import TableCost
+from calibration.tables.steptable import StepTable
+from calibration.tables.tablecost import TableCost
 from policies.routers.round_robin import RoundRobin
 from sim.clock import PS_PER_S
 from sim.journal import ENDS

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from calibration import catalog
-from calibration.steptable import StepTable, load
+from calibration.tables.steptable import StepTable, load
 from policies.caches.paged import PagedCache
 from policies.caches.slots import SlotCache, split_context
 from policies.caches.unified import UnifiedCache

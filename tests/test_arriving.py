@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.fit import predicted_errors
-from calibration.observations import Observation, observe
+from calibration.fitting.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import load
 from sim.cli.measured.case import cases

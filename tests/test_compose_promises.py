@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration import catalog
-from calibration.steptable import load
-from calibration.tablecost import TableCost
+from calibration.tables.steptable import load
+from calibration.tables.tablecost import TableCost
 from policies.caches.paged import PagedCache
 from policies.caches.reserved import ReservedCache
 from sim import compose

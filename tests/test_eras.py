@@ -6,7 +6,7 @@ import pytest
 
 from calibration import catalog
 from calibration.eras import ANY, ASYNC, BARE, EARLY, SYNC, V0, era
-from calibration.observations import Observation, by_kernels, observe
+from calibration.fitting.observations import Observation, by_kernels, observe
 from calibration.points import Point
 from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, HOST, LATENCIES, family_of, paths
 from sim.engine import Traits

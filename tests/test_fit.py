@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration import catalog, sources
-from calibration.bands import Miss, band, folds, no_surer_than_rates, weighted_quantiles
 from calibration.fit import Fit, fit_observations, fitted, predicted_errors
-from calibration.least_squares import Problem
-from calibration.observations import Observation, observe
+from calibration.fitting.bands import Miss, band, folds, no_surer_than_rates, weighted_quantiles
+from calibration.fitting.least_squares import Problem
+from calibration.fitting.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import at, load, parse
 from calibration.sources import fitted_points

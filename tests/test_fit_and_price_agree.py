@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibration.fit import predicted_errors
-from calibration.observations import Observation, observe
+from calibration.fitting.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import load
 from calibration.sources import fitted_points

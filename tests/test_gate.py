@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration import catalog
-from calibration.gate import first_impossible
-from calibration.impossible import Impossible
-from calibration.limits import Limits
+from calibration.gates.gate import first_impossible
+from calibration.gates.impossible import Impossible
+from calibration.gates.limits import Limits
+from calibration.gates.sieve import Unjudged, verdict
 from calibration.points import Point
-from calibration.sieve import Unjudged, verdict
 from sim.cli.measured.physics_gate import refusal
 from sim.hardware import Gpu, Model
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibration import catalog
-from calibration.gguf_header import LARGEST_HEADER_BYTES
+from calibration.model_files.gguf_header import LARGEST_HEADER_BYTES
 from sim.errors import BadScenario
 from sim.hardware import Model
 from tests.gguf_files import F16, MXFP4, Q4_K, Q8_0, gguf, llama, llama_tensors

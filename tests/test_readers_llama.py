@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from calibration.llamatext import model_and_weights
+from calibration.parsing.llamatext import model_and_weights
 from calibration.points import Point
 from calibration.reading import read
 from sim.errors import BadScenario

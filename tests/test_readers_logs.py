@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calibration.parsing.server_header import header_of
+from calibration.parsing.slot_log import served
 from calibration.points import Point, Reading
 from calibration.reading import read
-from calibration.server_header import header_of
-from calibration.slot_log import served
 
 FORMATS = Path(__file__).parent / "data" / "formats"
 RECORDED = Path(__file__).parent / "data" / "recorded"

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from calibration.iteration_table import read_iterations
+from calibration.tables.iteration_table import read_iterations
 from sim.scenario import Result
 from sim.simulate import simulate
 from tests.pages import alike_but_for_signs

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from calibration.bench_table import from_batched_bench, fullest_run, ran_unified
-from calibration.client_latency import ClientLatency, from_logged_steps, from_prompt_timings, serial_request_ms
-from calibration.iteration_table import Iteration, from_iterations, read_iterations
-from calibration.steptable import StepTable, load
-from calibration.tabulate import MEASUREMENTS, build_tables, main
+from calibration.tables.bench_table import from_batched_bench, fullest_run, ran_unified
+from calibration.tables.client_latency import ClientLatency, from_logged_steps, from_prompt_timings, serial_request_ms
+from calibration.tables.iteration_table import Iteration, from_iterations, read_iterations
+from calibration.tables.steptable import StepTable, load
+from calibration.tables.tabulate import MEASUREMENTS, build_tables, main
 from sim.errors import BadScenario
 from tests.recordings import RECORDED, read_text
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.steptable import StepTable, load
-from calibration.tablecost import TableCost
+from calibration.tables.steptable import StepTable, load
+from calibration.tables.tablecost import TableCost
 from sim.batch import Batch, Pass, Piece, prefill_cells
 from sim.clock import PS_PER_MS
 from sim.request import Request

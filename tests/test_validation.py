@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 
-from calibration.error_sizes import sizes, sizes_of_logarithms
+from calibration.fitting.error_sizes import sizes, sizes_of_logarithms
 from calibration.validate import Comparison, Figure, Unmapped, Validation, accuracy, banded, document, folds, summarise
 
 NOTHING = {"n": 0, "median_abs_error": None, "p90_abs_error": None, "bias": None, "coverage": None, "width": None}

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration import catalog, steptable
+from calibration import catalog
 from calibration.physics import step_cost
 from calibration.profile import load
-from calibration.tablecost import TableCost
+from calibration.tables import steptable
+from calibration.tables.tablecost import TableCost
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.engines import vllm

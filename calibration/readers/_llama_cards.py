@@ -3,7 +3,7 @@
 import re
 
 from calibration import naming
-from calibration.rows import Row
+from calibration.parsing.rows import Row
 
 PROCESSORS = ("CPU", "BLAS")
 DEVICE = re.compile(r"[A-Za-z](\d{1,3})(?=/|$)")  # `CUDA0/CUDA1`

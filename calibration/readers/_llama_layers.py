@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 from calibration import catalog, naming
+from calibration.parsing.rows import Row
 from calibration.points import Point, noted
-from calibration.rows import Row
 
 SPLIT = "layers on the CPU"
 FEWEST_LAYERS = 16  # of models that people serve

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-from calibration.answers import Answer, answer
+from calibration.parsing.answers import Answer, answer
+from calibration.parsing.rows import BadField, Row
 from calibration.points import Rejected
-from calibration.rows import BadField, Row
 
 PITFALLS = (
     "each answer is taken as one that ran alone, for it does not say what ran beside it",

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from calibration.jsonrows import json_rows
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.jsonrows import json_rows
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.rows import Row, gather
 from calibration.points import Point, Reading
-from calibration.rows import Row, gather
 
 FORMAT = "AIPerf"
 PITFALLS = (

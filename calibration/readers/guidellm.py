@@ -3,10 +3,10 @@
 from functools import partial
 from pathlib import Path
 
-from calibration.jsonrows import parsed
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.jsonrows import parsed
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.rows import Row, gather, ratio
 from calibration.points import Point, Reading, Rejected
-from calibration.rows import Row, gather, ratio
 from sim.errors import BadScenario
 
 FORMAT = "GuideLLM"

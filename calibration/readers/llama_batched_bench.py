@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from calibration.jsonrows import json_rows
-from calibration.llamatext import has_table, model_and_weights, table_rows, weights_by_heading
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.jsonrows import json_rows
+from calibration.parsing.llamatext import has_table, model_and_weights, table_rows, weights_by_heading
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.rows import Row, gather, ratio
 from calibration.points import Point, Reading
-from calibration.rows import Row, gather, ratio
 
 FORMAT = "llama-batched-bench"
 PITFALLS = (

@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from calibration import catalog, naming
-from calibration.llamaforms import bench_rows
-from calibration.llamatext import has_table, model_and_weights
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.llamaforms import bench_rows
+from calibration.parsing.llamatext import has_table, model_and_weights
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.rows import Row, gather
 from calibration.points import Point, Reading, noted
 from calibration.readers._llama_cards import card_and_count
 from calibration.readers._llama_layers import SPLIT, on_the_processor, with_split
-from calibration.rows import Row, gather
 
 FORMAT = "llama-bench"
 PITFALLS = (

@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from calibration.answers import Answer, answer, points
-from calibration.jsonrows import parsed
+from calibration.parsing.answers import Answer, answer, points
+from calibration.parsing.jsonrows import parsed
+from calibration.parsing.rows import BadField, Row
+from calibration.parsing.server_header import Header, header_of
+from calibration.parsing.slot_log import Served, served
 from calibration.points import Point, Reading, Rejected
-from calibration.rows import BadField, Row
-from calibration.server_header import Header, header_of
-from calibration.slot_log import Served, served
 
 FORMAT = "llama-server log"
 PITFALLS = (

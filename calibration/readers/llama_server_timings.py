@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from calibration.answers import Answer, answer, points
-from calibration.jsonrows import json_rows
+from calibration.parsing.answers import Answer, answer, points
+from calibration.parsing.jsonrows import json_rows
+from calibration.parsing.rows import BadField, Row
 from calibration.points import Point, Reading, Rejected
-from calibration.rows import BadField, Row
 
 FORMAT = "llama-server timings"
 PITFALLS = (

@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from calibration.answers import points
-from calibration.jsonrows import json_rows
+from calibration.parsing.answers import points
+from calibration.parsing.jsonrows import json_rows
 from calibration.points import Point, Reading
 from calibration.readers import _ollama_answers
 from calibration.readers._ollama_answers import answer_of, gathered

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from calibration.answers import Answer, points
+from calibration.parsing.answers import Answer, points
+from calibration.parsing.rows import Row
 from calibration.points import Point, Reading, Rejected
 from calibration.readers import _ollama_answers
 from calibration.readers._go_durations import nanoseconds
 from calibration.readers._ollama_answers import answer_of, gathered
 from calibration.readers._ollama_printed import Block, blocks
-from calibration.rows import Row
 
 FORMAT = "ollama run --verbose"
 PITFALLS = _ollama_answers.PITFALLS

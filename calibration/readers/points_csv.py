@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from calibration.csvrows import csv_lines, named
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.csvrows import csv_lines, named
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.rows import Row, gather
 from calibration.points import ENGINES, LOADS, Point, Reading
-from calibration.rows import Row, gather
 from sim.errors import BadScenario, UnknownName
 
 FORMAT = "points CSV"

@@ -8,11 +8,11 @@ from statistics import fmean
 
 import numpy as np
 
-from calibration.jsonrows import json_rows
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.jsonrows import json_rows
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.recorded_run import RecordedRun, beside
+from calibration.parsing.rows import BadField, Row
 from calibration.points import Point, Reading, Rejected, noted
-from calibration.recorded_run import RecordedRun, beside
-from calibration.rows import BadField, Row
 
 FORMAT = "simctl recording"
 PITFALLS = (

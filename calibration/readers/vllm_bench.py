@@ -3,10 +3,10 @@
 from functools import partial
 from pathlib import Path
 
-from calibration.jsonrows import json_rows
-from calibration.pitfalls import Pitfall, under, warnings
+from calibration.parsing.jsonrows import json_rows
+from calibration.parsing.pitfalls import Pitfall, under, warnings
+from calibration.parsing.rows import Row, gather, ratio
 from calibration.points import Point, Reading
-from calibration.rows import Row, gather, ratio
 
 FORMAT = "vllm bench serve"
 PITFALLS = (

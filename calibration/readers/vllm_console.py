@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from calibration.pitfalls import warnings
+from calibration.parsing.pitfalls import warnings
+from calibration.parsing.rows import Row, gather
 from calibration.points import Reading
 from calibration.readers import vllm_bench
-from calibration.rows import Row, gather
 
 FORMAT = "vllm bench serve, printed"
 PITFALLS = vllm_bench.PITFALLS

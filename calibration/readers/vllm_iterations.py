@@ -6,10 +6,10 @@ from math import log2
 from pathlib import Path
 from statistics import fmean, median
 
-from calibration.iteration_rows import is_table, log_rows, table_rows
+from calibration.parsing.iteration_rows import is_table, log_rows, table_rows
+from calibration.parsing.rows import BadField, Row
+from calibration.parsing.vllm_header import header_of
 from calibration.points import Point, Reading, Rejected
-from calibration.rows import BadField, Row
-from calibration.vllm_header import header_of
 
 FORMAT = "vLLM iteration details"
 PITFALLS = (

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from calibration.parsing.rows import Row, gather
+from calibration.parsing.vllm_header import header_of
 from calibration.points import Point, Reading
-from calibration.rows import Row, gather
-from calibration.vllm_header import header_of
 
 FORMAT = "vLLM server log"
 PITFALLS = (

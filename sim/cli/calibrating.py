@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from calibration import profile_file, sources
-from calibration.bands import Miss, bands, misses, no_surer_than_rates, of_servers
 from calibration.fit import Fit, fitted
+from calibration.fitting.bands import Miss, bands, misses, no_surer_than_rates, of_servers
+from calibration.fitting.uncertainty import bootstrap
 from calibration.points import Reading
 from calibration.profile import load
 from calibration.reading import read
-from calibration.uncertainty import bootstrap
 from sim.cli.calibration_account import account
 from sim.cli.own_loads import Loads, with_loads
 from sim.errors import BadScenario

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from calibration.bands import Miss
-from calibration.error_sizes import sizes_of_logarithms
 from calibration.fit import Fit, predicted_errors
-from calibration.observations import Observation
+from calibration.fitting.bands import Miss
+from calibration.fitting.error_sizes import sizes_of_logarithms
+from calibration.fitting.observations import Observation
 from calibration.points import Point
 from calibration.profile import load
 from reports.tables import Table, aligned

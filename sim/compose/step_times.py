@@ -46,8 +46,8 @@ def profile_of(variant: Variant) -> Profile:
 
 def _step_cost(variant: Variant, deployment: Deployment) -> StepCost:
     if variant.step_table is not None:
-        from calibration.steptable import load
-        from calibration.tablecost import TableCost
+        from calibration.tables.steptable import load
+        from calibration.tables.tablecost import TableCost
 
         return TableCost(load(variant.step_table))
     from calibration import physics

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from calibration.impossible import Impossible
+from calibration.gates.impossible import Impossible
+from calibration.gates.sieve import verdict
 from calibration.points import Point
-from calibration.sieve import verdict
 
 
 def refusal(point: Point, weights: str) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import physics
-from calibration.observations import KERNELS
+from calibration.fitting.observations import KERNELS
 from calibration.points import Point
 from calibration.profile import Profile, card
 from calibration.scopes import HOST, Family, measurable, own, shape
