@@ -26,6 +26,10 @@ def _new_model(one: Missed) -> bool:
     return dense(one.observation) and one.known_card
 
 
+def _sibling(one: Missed) -> bool:
+    return has_sibling(one.observation)
+
+
 def _new_card(one: Missed) -> bool:
     return dense(one.observation) and has_like_card(one.observation)
 
@@ -41,7 +45,8 @@ def _of_vendor(vendor: str) -> Holds:
 ROWS: Sequence[tuple[str, str, Targets, Holds]] = (
     ("same GPU, engine, model, laboratory: the row left out", "row", SAME, lambda _: True),
     ("... the row left out, NVIDIA alone", "row", SAME, _nvidia(lambda _: True)),
-    ("... its model left out, a sibling of the series stays", "model", SAME, lambda one: has_sibling(one.observation)),
+    ("... its model left out, a sibling of the series stays", "model", SAME, _sibling),
+    ("... sibling stays, NVIDIA alone", "model", SAME, _nvidia(_sibling)),
     ("new dense model on a known GPU", "model", NEW_MODEL, _new_model),
     ("... new model, NVIDIA alone", "model", NEW_MODEL, _nvidia(_new_model)),
     ("unseen GPU, same vendor and memory class", "gpu", NEW_CARD, _new_card),
