@@ -19,7 +19,7 @@ TARGET = re.compile(rf"^{ERRORS} · ")
 # Median and 90th percentile of the absolute error in per cent that the page may show at most, column by column.
 BOUNDS: dict[str, tuple[tuple[float, float] | None, ...]] = {
     "same GPU, engine, model, laboratory: the row left out": ((4, 11), (5, 15), (12, 30)),
-    "... its model left out, a sibling of the series stays": ((6, 16), (6, 17), (12, 30)),  # 405B and 70B, of each other
+    "... its model left out, a sibling of the series stays": ((6, 16), (6, 17), (12, 30)),  # 405B from 70B
     "... sibling stays, NVIDIA alone": ((5, 12), (6, 17), (12, 30)),
     "new dense model on a known GPU": ((5, 13), (7, 24), (16, 38)),
     "unseen GPU, same vendor and memory class": ((9, 42), (12, 30), (16, 45)),
