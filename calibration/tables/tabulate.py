@@ -1,4 +1,4 @@
-"""Rebuilds the step tables of calibration/measurements from recordings: `python -m calibration.tables.tabulate RECORDINGS`."""
+"""Rebuilds measured step tables from recordings: `python -m calibration.tables.tabulate RECORDINGS`."""
 
 import gzip
 import io
