@@ -147,10 +147,9 @@ def parse(text: str, where: str) -> Profile:
 
 def _profile(raw: Mapping[str, Any], where: str) -> Profile:
     sources: dict[str, str] = {}
-    given = raw["coefficients"]
+    given = {**{name: {} for name in TABLES}, **raw["coefficients"]}  # older profiles do not have those
     if unknown := sorted(set(given) - set(COEFFICIENTS)):
         raise BadScenario(f"{where}: unknown coefficient {', '.join(unknown)}")
-    given = {**{name: {} for name in TABLES}, **given}  # which profiles from before do not have
     coefficients = {name: _values(name, given[name], where, sources) for name in COEFFICIENTS}
     rates = _values("host", {name: raw["host"][name] for name in HOST_RATES}, where, sources)
     staircases = {scope: _steps(scope, curve, where) for scope, curve in raw.get("staircases", {}).items()}

@@ -371,6 +371,15 @@ def test_no_efficiency_of_a_card_that_was_measured_is_above_its_data_sheet() -> 
         assert max(kernels.weights_efficiency, kernels.kv_efficiency, kernels.prompt_flops_efficiency) < 1.1
 
 
+def test_a_profile_from_before_blocks_were_counted_prices_none() -> None:
+    document = json.loads(files("calibration").joinpath("profiles", "measured.json").read_text(encoding="utf-8"))
+    batch = Point("own", "vllm", "offline", 8, "0.6.3", "", "h100-80g-sxm", 1, "llama-3.1-8b", "bf16")
+    (then,), _ = observe([replace(batch, prompt_tokens=512, output_tokens=512, e2e_ms_mean=1e4)])
+    assert load("measured").kernels(then.family).host_cell_ns > 0
+    del document["coefficients"]["host_cell_ns"]
+    assert parse(json.dumps(document), "older").kernels(then.family).host_cell_ns == 0
+
+
 def test_a_profile_is_read_as_it_was_written() -> None:
     text = files("calibration").joinpath("profiles", "measured.json").read_text(encoding="utf-8")
     assert parse(text, "again").coefficients == load("measured").coefficients
