@@ -22,7 +22,7 @@ BOUNDS: dict[str, tuple[tuple[float, float] | None, ...]] = {
     "... its model left out, a sibling of the series stays": ((6, 16), (6, 17), (12, 30)),  # 405B from 70B
     "... sibling stays, NVIDIA alone": ((5, 12), (6, 17), (12, 30)),
     "new dense model on a known GPU": ((5, 13), (7, 24), (16, 38)),
-    "unseen GPU, same vendor and memory class": ((9, 42), (12, 30), (16, 45)),
+    "unseen GPU, same vendor and memory class": ((9, 28), (12, 30), (16, 45)),
     "... new model, NVIDIA alone": ((5, 12), (6, 18), (14, 30)),
     "... unseen GPU, NVIDIA alone": ((6, 15), (11, 26), (15, 40)),
     "another laboratory, known card": ((9, 23), (13, 37), (17, 36)),  # B200 and B300 by others' servers
