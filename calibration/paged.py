@@ -4,7 +4,7 @@ Every query head read its keys and values by itself, where FlashAttention's grou
 so many heads in a step a sequence's cells were no longer cut into parts, and on long contexts that took far longer.
 """
 
-from calibration.eras import V0, era
+from calibration.eras import V0
 from sim.engine import Traits
 from sim.hardware import Gpu, Model
 
@@ -13,9 +13,9 @@ DEVICES = {"mi250": 2, "mi250x": 2}  # dies, each a device to ROCm
 TOO_OLD = ("volta", "turing")  # this and what else it could not do: vllm/attention/selector.py until 0.7
 
 
-def reads_by_head(traits: Traits, gpu: Gpu, model: Model, version: str) -> bool:
+def reads_by_head(traits: Traits, gpu: Gpu, model: Model, era: str) -> bool:
     """Whether NVIDIA's cards fell back to them: for a window, before Ampere, or for keys and values in eight bits."""
-    if gpu.vendor != "nvidia" or era(traits.kernels, version) != V0:
+    if gpu.vendor != "nvidia" or era != V0:
         return False
     return bool(model.window) or gpu.architecture in TOO_OLD or traits.kv_bytes_per_element < 2
 

@@ -52,6 +52,7 @@ class Family(NamedTuple):
 
 def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
     """The family of kernels with these traits, on this card, for this model, in an engine of this version."""
+    when = era(traits.kernels, version)
     weights = weights_class(traits.weights, traits.weight_bits)
     if traits.weights.lower().startswith("nvfp4") and gpu.fp4_tflops:
         weights = "fp4"
@@ -63,12 +64,12 @@ def family_of(traits: Traits, gpu: Gpu, model: Model, version: str) -> Family:
         gpu.vendor,
         weights,
         gpu.id,
-        era(traits.kernels, version),
+        when,
         link(gpu, traits.tensor_parallel),
         bool(model.latent_kv),
         bool(model.experts),
         gpu.architecture,
-        reads_by_head(traits, gpu, model, version),
+        reads_by_head(traits, gpu, model, when),
     )
 
 

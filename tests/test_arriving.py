@@ -10,9 +10,7 @@ from calibration.fit import predicted_errors
 from calibration.fitting.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import load
-from sim.cli.measured.case import cases
-from sim.cli.measured.outcome import Outcome
-from sim.cli.measured.predictions import predictions
+from tests.test_fit_and_price_agree import priced
 
 CHAT = Point(
     "own",
@@ -35,16 +33,6 @@ def seen(point: Point) -> Observation:
     return found
 
 
-def simulated_tpot_ms(point: Point) -> float:
-    """What the simulator makes of the load, whatever was measured."""
-    found, unmapped = cases([(0, point)], lambda _point, _weights: None)
-    assert not unmapped
-    (told,) = predictions(found, [load("measured")], 1, lambda _done, _of: None)
-    assert isinstance(told.outcome, Outcome)
-    assert told.outcome.tpot_ms is not None
-    return told.outcome.tpot_ms
-
-
 @given(st.floats(0.1, 8.0), st.floats(20.0, 30.0))
 def test_a_rate_is_so_many_users_in_flight_and_the_one_who_comes(rate: float, tpot_ms: float) -> None:
     at_a_rate = seen(replace(CHAT, load_value=rate, tpot_ms_mean=tpot_ms, model="llama-3.2-1b"))
@@ -58,7 +46,7 @@ def test_a_rate_is_so_many_users_in_flight_and_the_one_who_comes(rate: float, tp
 @pytest.mark.parametrize("rate", [0.5, 2.0, 4.0])
 def test_what_was_simulated_at_a_rate_is_read_as_it_was_priced(load_kind: str, rate: float) -> None:
     point = replace(CHAT, load=load_kind, load_value=rate)
-    measured = replace(point, tpot_ms_mean=simulated_tpot_ms(point))
+    measured = replace(point, tpot_ms_mean=priced([point])[0])
     (error,) = predicted_errors(load("measured"), [seen(measured)])
     assert abs(error) < 0.06
 

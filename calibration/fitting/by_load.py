@@ -66,7 +66,7 @@ def offline(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
 
 def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     """Time per output token of streams kept in flight."""
-    return streamed(point, kernels, room, point.load_value)
+    return streamed(point, kernels, room, point.load_value, most=point.load_value)
 
 
 def arriving(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
@@ -75,26 +75,24 @@ def arriving(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     return streamed(point, kernels, room, 1 + others, most=1 + others + CROWDED * sqrt(others))
 
 
-def streamed(
-    point: Point, kernels: str, room: float, streams: float, most: float | None = None
-) -> tuple[float, Passes]:
-    """Time per output token of so many streams at once; some of the steps carry the others' prompts too."""
+def streamed(point: Point, kernels: str, room: float, streams: float, *, most: float) -> tuple[float, Passes]:
+    """Time per output token of so many streams on average; some of the steps carry the others' prompts too."""
     if kernels != "vllm":
         raise Unusable("the slots of the server decide its batch")
     if point.gpu_count > 1 and catalog.model(point.model).experts and not splits_experts(point):
         raise Unusable("that the cards split every expert is not stated: tensor_parallel_size=N, or --gpus N")
     prompt, output = need(point.prompt_tokens, "prompt_tokens"), need(point.output_tokens, "output_tokens")
-    most = most or streams
     if most * (prompt + output) > room or most > (point.slots or USUAL_SLOTS):
         raise Unusable("more streams than run at once")
+    seconds = token_s(point)
     began = (streams - 1) / output  # prompts of others in a step
     times, beside = prompts(point, kernels, 1.0, prompt)[0]
     mixed = min(1.0, began * times)  # of the steps
     step = decode(streams, RAGGED[kernels] * (prompt + output / 2))
     if not mixed:
-        return token_s(point), ((1.0, step),)
+        return seconds, ((1.0, step),)
     prompted = Work(streams, 0.0, streams, step.cells, 0.0, step.cells)
-    return token_s(point), ((1.0 - mixed, step), (mixed, with_prompts(prompted, beside, began * times / mixed)))
+    return seconds, ((1.0 - mixed, step), (mixed, with_prompts(prompted, beside, began * times / mixed)))
 
 
 def token_s(point: Point) -> float:
