@@ -22,7 +22,7 @@ MIXED = ("mixed_kv_efficiency",)
 SHARED = ("overlap",)
 LATENT, EXPERTS, BY_HEAD = "latent", "experts", "by-head"
 ALONE, NVLINK, PAIR, PCIE = "alone", "nvlink", "pair", "pcie"
-CORES, OWN = "cores", "own"
+CORES, OWN, MACHINE = "cores", "own", "machine"
 BY_ARCHITECTURE = ("llama.cpp",)  # whose own kernels differ by it; vLLM's come from libraries, and on few cards of each
 STAIRS_FROM = 2  # the vendor's kernels: wider scopes have nothing in common
 OF_A_MACHINE = (*EFFICIENCIES, *ATTENTION, *MIXED, *LATENCIES, *HOST, *TABLES, *LINKS)  # has them of its own
@@ -95,7 +95,7 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
         kinds = (*experts(family, kernels), *latent(family, kernels))
         return (*widening(kernels, memory, vendor), *kinds, *cores(family, kernels), *age(family, kernels))
     within = {
-        **dict.fromkeys(LINKS, (family.link, gpu)),
+        **dict.fromkeys(LINKS, (family.link, gpu) if standard_link(family) else (family.link,)),
         **dict.fromkeys(MIXED, (memory,)),
         **dict.fromkeys(HOST, (family.era,)),
     }
@@ -105,6 +105,13 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
 def own(coefficient: str, family: Family) -> tuple[str, ...]:
     """The scope of the user's own machine, beside those that others' measurements are made of."""
     return (f"{family.kernels}/{OWN}/{family.gpu}",) if coefficient in OF_A_MACHINE else ()
+
+
+def machine(coefficient: str, family: Family, source: str) -> tuple[str, ...]:
+    """The scope of a laboratory's cards on PCIe, which predicts no other's: it is the board that exchanges so."""
+    if coefficient not in LINKS or standard_link(family):
+        return ()
+    return (f"{family.kernels}/{family.link}/{MACHINE}/{source}-{family.gpu}",)
 
 
 def stairs(family: Family, shape: str) -> tuple[str, ...]:

@@ -173,9 +173,9 @@ def windowed_share(facts: Facts) -> Number:
 def dense_tflops(gpu: Gpu, traits: Traits) -> float:
     """The dense rate that kernels can use for weights of this format.
 
-    FP8 and NVFP4 have their own where the card has one. llama.cpp multiplies in INT8 or accumulates in FP16, which
-    GeForce cards do at twice their FP32-accumulating rate; where neither is faster it widens. Other formats are widened
-    to 16 bits.
+    FP8, NVFP4 and W8A8 have their own where the card has one. llama.cpp multiplies in INT8 or accumulates in FP16,
+    which GeForce cards do at twice their FP32-accumulating rate; where neither is faster it widens. Other formats are
+    widened to 16 bits.
     """
     if traits.kernels == "llama.cpp":
         return max((gpu.int8_tops or 0.0) / 2, gpu.fp16_tflops)
@@ -184,6 +184,8 @@ def dense_tflops(gpu: Gpu, traits: Traits) -> float:
         return gpu.fp8_tflops
     if weights.startswith("nvfp4") and gpu.fp4_tflops:
         return gpu.fp4_tflops
+    if weights == "w8a8" and gpu.int8_tops:
+        return gpu.int8_tops
     return gpu.fp16_tflops
 
 

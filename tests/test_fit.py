@@ -191,6 +191,25 @@ def test_a_users_own_link_is_the_users_alone() -> None:
     assert np.abs(predicted_errors(profile, bench(cards=(card,)))).max() < 0.1
 
 
+@pytest.mark.parametrize(("gpu", "told"), [("l40s", False), ("h100-80g-sxm", True)])
+def test_how_a_laboratorys_cards_exchange_over_pcie_is_its_boards_and_over_nvlink_the_cards(
+    gpu: str, told: bool
+) -> None:
+    def exchanging(card: str, source: str, slower: float) -> list[Observation]:
+        """Four cards, prompts among their work, whose link is so much slower than the others' are."""
+        kernels = TRUE._replace(link_efficiency=TRUE.link_efficiency / slower)
+        points = [replace(prompt(card, model, 4096), gpu_count=4, source_id=source) for model in MODELS]
+        return [timed(point, kernels=kernels) for point in points]
+
+    here, there = list(sources.sources())[:2]
+    other = {"l40s": "rtx-pro-6000", "h100-80g-sxm": "a100-80g-sxm"}[gpu]
+    slow, usual = exchanging(gpu, here, 8.0), exchanging(other, there, 1.0)
+    profile = fit_observations([*committed(bench(cards=(gpu, other))), *slow, *usual]).profile
+    missed = np.abs(predicted_errors(profile, slow)).max()
+    assert (missed < 0.1) if told else (missed > 0.3)
+    assert not [path for parts in profile.coefficients.values() for path in parts if "machine" in path.split("/")]
+
+
 def test_ones_own_figure_corrects_what_others_tell_and_stands_for_what_nobody_does() -> None:
     shipped = load("measured")
     (one,), _ = observe([replace(step(CARDS[0], MODELS[0], 1), engine="llama.cpp", weights="q4_k_m", tpot_ms_mean=9.0)])

@@ -53,15 +53,15 @@ def offline(point: Point, kernels: str, room: float) -> tuple[float, Passes]:
     if kernels != "vllm":
         raise Unusable("a step of it is a point of its own")
     count, prompt = point.load_value, need(point.prompt_tokens, "prompt_tokens")
-    output = need(point.output_tokens, "output_tokens")
-    if count * (prompt + output) > room:
+    output, kept = need(point.output_tokens, "output_tokens"), point.depth_tokens or 0.0
+    if count * (kept + prompt + output) > room:
         raise Unusable("the KV pool is full: waves, not one batch")
-    seconds = point.e2e_ms_mean / 1e3 if point.e2e_ms_mean and point.load == "offline" else None
+    first = prompts(point, kernels, count, prompt, kept)
     if output <= 1:
-        return need(point.ttft_ms_mean, "ttft_ms_mean") / 1e3, prompts(point, kernels, count, prompt)
+        return need(point.ttft_ms_mean, "ttft_ms_mean") / 1e3, first
+    seconds = point.e2e_ms_mean / 1e3 if point.e2e_ms_mean and point.load == "offline" else None
     seconds = seconds or count * output / need(point.output_tps, "output_tps")
-    steps = decode(count, prompt + output / 2)
-    return seconds, (*prompts(point, kernels, count, prompt), (output - 1, steps))
+    return seconds, (*first, (output - 1, decode(count, kept + prompt + output / 2)))
 
 
 def closed(point: Point, kernels: str, room: float) -> tuple[float, Passes]:

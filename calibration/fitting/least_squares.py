@@ -16,7 +16,8 @@ from scipy.sparse import csr_array, diags_array
 
 from calibration.fitting.observations import Observation
 from calibration.fitting.priors import LABORATORY, expected, spread
-from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, MIXED, own, paths
+from calibration.scopes import ATTENTION, COEFFICIENTS, EFFICIENCIES, MIXED, machine, own, paths
+from calibration.sources import sources
 from calibration.terms import MICRO, NANO, Facts, Kernels, Work, cells_s, pass_s
 
 Array = Any
@@ -163,7 +164,10 @@ class Problem:
 
 def scopes_of(name: str, one: Observation, own_sources: Collection[str]) -> tuple[str, ...]:
     """The scopes that an observation's coefficient is made of."""
-    beside = own(name, one.family) if one.point.source_id in own_sources else ()
+    source = one.point.source_id
+    if source in own_sources:
+        return (*paths(name, one.family), *own(name, one.family))
+    beside = machine(name, one.family, source) if source in sources() else ()
     return (*paths(name, one.family), *beside)
 
 

@@ -13,6 +13,7 @@ from calibration.scopes import (
     LATENCIES,
     LATENT,
     LINKS,
+    MACHINE,
     MIXED,
     OWN,
 )
@@ -64,7 +65,7 @@ def spread(name: str, path: str) -> float:
     """By how much that may be off."""
     if name == LABORATORY:
         return OF_LABORATORIES
-    if OWN in path.split("/") and name in LINKS:
+    if name in LINKS and not {OWN, MACHINE}.isdisjoint(path.split("/")):
         return OWN_LINKS
     for kind, width in KINDS.items():
         if kind in path.split("/"):

@@ -8,6 +8,7 @@ from calibration.validate import Unmapped
 from sim.cli.measured.load import Asked, Served, Step, asked
 from sim.cli.measured.server import Server, bench, engine_of, server, with_even_contexts
 from sim.errors import SimctlError
+from workloads.kept import Kept
 from workloads.open_loop import Burst
 
 SETUP = (
@@ -90,7 +91,10 @@ def _server(point: Point, load: Asked) -> Server | SimctlError:
 
 def _is_even(load: Asked) -> bool:
     """Whether equal requests start together, so that their contexts stay equal."""
-    return not isinstance(load.run, Served) or isinstance(load.run.workload, Burst)
+    if not isinstance(load.run, Served):
+        return True
+    workload = load.run.workload
+    return isinstance(workload.workload if isinstance(workload, Kept) else workload, Burst)
 
 
 def _bench_sequences(point: Point, load: Asked) -> int | None:
