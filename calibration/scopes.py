@@ -95,7 +95,7 @@ def paths(coefficient: str, family: Family) -> tuple[str, ...]:
         kinds = (*experts(family, kernels), *latent(family, kernels))
         return (*widening(kernels, memory, vendor), *kinds, *cores(family, kernels), *age(family, kernels))
     within = {
-        **dict.fromkeys(LINKS, (family.link, gpu) if standard_link(family) else (family.link,)),
+        **dict.fromkeys(LINKS, (PCIE,) if family.link == PCIE else (family.link, gpu)),
         **dict.fromkeys(MIXED, (memory,)),
         **dict.fromkeys(HOST, (family.era,)),
     }
@@ -108,10 +108,10 @@ def own(coefficient: str, family: Family) -> tuple[str, ...]:
 
 
 def machine(coefficient: str, family: Family, source: str) -> tuple[str, ...]:
-    """The scope of a laboratory's cards on PCIe, which predicts no other's: it is the board that exchanges so."""
-    if coefficient not in LINKS or standard_link(family):
+    """The scope of a laboratory's cards that go round by PCIe, which predicts no other's: the board exchanges so."""
+    if coefficient not in LINKS or family.link != PCIE:
         return ()
-    return (f"{family.kernels}/{family.link}/{MACHINE}/{source}-{family.gpu}",)
+    return (f"{family.kernels}/{PCIE}/{MACHINE}/{source}-{family.gpu}",)
 
 
 def stairs(family: Family, shape: str) -> tuple[str, ...]:

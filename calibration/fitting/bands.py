@@ -55,7 +55,7 @@ def folds(observations: Sequence[Observation], held_out: str) -> Iterator[tuple[
     for members in gathered:
         out = set(members)
         rest = [index for index in every if index not in out]
-        if rest:
+        if rest and members:
             yield rest, members
 
 
