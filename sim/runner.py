@@ -104,18 +104,20 @@ class Runner(Generic[Measured]):
         return in_parallel(partial(run_one, measure=self.measure), scenarios, self.processes)
 
 
-def in_parallel(work: Callable[[Item], Done], items: Sequence[Item], processes: int) -> Iterator[Done]:
-    """The work done on every item, on so many processes, in the order of the items; all picklable."""
+def in_parallel(
+    work: Callable[[Item], Done], items: Sequence[Item], processes: int, at_once: int = 1
+) -> Iterator[Done]:
+    """The work done on every item, on so many processes, in the order of the items; all picklable.
+
+    A process is handed so many items at once.
+    """
     from joblib import Parallel, delayed  # noqa: PLC0415 (only here: it takes long to load)
 
     with _interrupts_ignored():
-        outcomes = Parallel(processes, return_as="generator", batch_size=1)(delayed(work)(item) for item in items)
+        pool = Parallel(processes, return_as="generator", batch_size=at_once)
+        outcomes = pool(delayed(work)(item) for item in items)
     try:
         yield from outcomes
-    except BaseException:
-        # the pool's threads complain on stderr about work that an interrupt takes from them
-        threading.excepthook = lambda _: None
-        raise
     finally:
         outcomes.close()
 

@@ -384,10 +384,11 @@ def test_work_on_many_items_comes_back_in_their_order_and_leaves_interrupts_as_t
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_error_in_a_process_comes_out_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+def test_an_error_in_a_process_comes_out_here_and_threads_that_die_later_are_still_heard_of() -> None:
+    before = threading.excepthook
     with pytest.raises(ValueError, match="below nothing"):
         list(in_parallel(square, [1, -1], 2))
+    assert threading.excepthook is before
 
 
 def test_processes_are_started_deaf_to_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:

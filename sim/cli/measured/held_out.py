@@ -8,6 +8,7 @@ from calibration.points import Point
 from calibration.profile import Profile
 from calibration.validate import folds
 from sim.cli.measured.case import Case
+from sim.runner import in_parallel
 
 Refit = Callable[[Sequence[Point]], Profile]
 Report = Callable[[int, int], None]
@@ -56,7 +57,4 @@ def without_own_part(
 def _refitted(fitted: Sequence[Sequence[Point]], refit: Refit, processes: int) -> Iterator[Profile]:
     if processes == 1 or len(fitted) == 1:
         return map(refit, fitted)
-    from joblib import Parallel, delayed
-
-    fresh: Iterator[Profile] = Parallel(processes, return_as="generator")(delayed(refit)(points) for points in fitted)
-    return fresh
+    return in_parallel(refit, fitted, processes)

@@ -13,11 +13,11 @@ from sim.cli.measured.passes import price_passes, price_step
 from sim.cli.measured.server import Server
 from sim.cost import StepCost
 from sim.errors import SimctlError
+from sim.runner import WORTH_PROCESSES, in_parallel
 from sim.scenario import Scenario
 from sim.simulate import simulate
 
-JOBS_A_BATCH = 4
-WORTH_PROCESSES = 20_000  # requests in all, below which starting processes takes longer than it saves
+JOBS_AT_ONCE = 4  # given to a process: most are short
 
 Report = Callable[[int, int], None]  # how many runs are done, of how many
 
@@ -81,12 +81,7 @@ def _job(case: Case, profile: Profile) -> Job | Predicted:
 def _played(jobs: Sequence[Job | Predicted], processes: int) -> Iterator[Predicted]:
     if processes == 1 or sum(map(_requests, jobs)) < WORTH_PROCESSES:
         return map(_play, jobs)
-    from joblib import Parallel, delayed
-
-    played: Iterator[Predicted] = Parallel(processes, return_as="generator", batch_size=JOBS_A_BATCH)(
-        delayed(_play)(job) for job in jobs
-    )
-    return played
+    return in_parallel(_play, jobs, processes, JOBS_AT_ONCE)
 
 
 def _requests(job: Job | Predicted) -> int:
