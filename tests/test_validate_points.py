@@ -20,7 +20,7 @@ from sim.cli.measured.held_out import without_own_part
 from sim.cli.measured.load import Passes, Served
 from sim.cli.measured.outcome import of_result
 from sim.cli.measured.server import with_even_contexts
-from sim.cli.measured.version import RELEASED, modelled_version
+from sim.cli.measured.version import RELEASED, modelled_version, stated_month, states_release
 from sim.scenario import Scenario
 from sim.simulate import simulate
 from sim.variant import Variant
@@ -263,12 +263,32 @@ def test_every_modelled_version_has_a_date() -> None:
         ("ollama", "2025 (unstated)", "0.12.4"),
         ("ollama", "v0.6.8", "0.6.8"),
         ("llama_cpp", "llama.cpp Nov 2025", "b6925"),
+        ("llama_cpp", "llama.cpp November 2026, v2", "b11434"),
+        ("llama_cpp", "July 2025", "b5913"),
+        ("vllm", "2025 decode kernels", "0.9"),
+        ("ollama", "Sept 2025", "0.11.9"),
         ("llama_cpp", "build b7941", "b7941"),
         ("llama_cpp", "af51726", "b11434"),
     ],
 )
 def test_words_for_a_version_mean_the_release_of_that_number_or_date(engine: str, words: str, version: str) -> None:
     assert modelled_version(engine, words)[0] == version
+
+
+@pytest.mark.parametrize(
+    ("words", "month", "states"),
+    [
+        ("Nov 2025", "2025-11", True),
+        ("november 2025", "2025-11", True),
+        ("Sept-Oct 2025", "2025-10", True),
+        ("nightly (2026-04)", "2026-04", True),
+        ("2025 decode kernels", "2025-12", False),
+        ("2025, Marlin", "2025-12", False),
+        ("nov", None, False),
+    ],
+)
+def test_words_for_a_month_are_words_of_their_own(words: str, month: str | None, states: bool) -> None:
+    assert (stated_month(words.lower()), states_release("vllm", words)) == (month, states)
 
 
 # -- what a source says of its clients

@@ -40,7 +40,9 @@ RELEASED: Mapping[str, Mapping[str, str]] = {
         "b11434": "2026-11",
     },
 }
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FIRST_HALF = ("january", "february", "march", "april", "may", "june")
+MONTHS = (*_FIRST_HALF, "july", "august", "september", "october", "november", "december")
+ISO = r"\b(20\d\d)-(\d\d)\b"
 NUMBER = {"vllm": r"\b\d+\.\d+(?:\.\d+)?", "ollama": r"\b\d+\.\d+(?:\.\d+)?", "llama_cpp": r"\bb\d{3,6}\b"}
 
 
@@ -70,7 +72,7 @@ def states_release(engine: str, words: str) -> bool:
     text = _plain(words)
     if _number_in(engine, words):
         return True
-    return stated_month(text) is not None and any(re.search(rf"\b{name}|\b20\d\d-\d\d\b", text) for name in MONTHS)
+    return stated_month(text) is not None and bool(_months(text) or re.search(ISO, text))
 
 
 def _number_in(engine: str, words: str) -> str | None:
@@ -80,19 +82,24 @@ def _number_in(engine: str, words: str) -> str | None:
 
 
 def _plain(words: str) -> str:
-    return words.lower().replace("v", " ")
+    return re.sub(r"(?<![a-z])v(?=\d)", " ", words.lower())
 
 
 def stated_month(text: str) -> str | None:
     """The last month that the words may mean, as 2025-09; a year alone means its December."""
-    iso = re.search(r"\b(20\d\d)-(\d\d)\b", text)
+    iso = re.search(ISO, text)
     if iso:
         return iso.group()
     year = re.search(r"\b20[2-4]\d\b", text)
     if year is None:
         return None
-    named = [number for number, name in enumerate(MONTHS, 1) if re.search(rf"\b{name}", text)]
-    return f"{year.group()}-{max(named, default=12):02}"
+    return f"{year.group()}-{max(_months(text), default=12):02}"
+
+
+def _months(text: str) -> list[int]:
+    """The months that are named, in full or by three letters and more."""
+    words = re.findall(r"(?<![a-z\d])[a-z]{3,}", text)
+    return [number for number, name in enumerate(MONTHS, 1) if any(name.startswith(word) for word in words)]
 
 
 def _no_older(stated: str, known: list[str]) -> tuple[str, str | None]:
