@@ -330,6 +330,13 @@ def test_experts_over_several_cards_count_where_the_cards_are_said_to_split_ever
     assert len(observe([served("tensor_parallel_size=8")])[0]) == 1
 
 
+@pytest.mark.parametrize("stated", ["8k", "0", "-1", "inf", "nan", ""])
+def test_a_budget_that_is_no_number_of_tokens_is_said_to_be_none(stated: str) -> None:
+    options = f"tensor_parallel_size=8;--max-num-batched-tokens={stated}"
+    used, left = observe([replace(served(options, output_tps=2000.0), load="burst")])
+    assert (used, [why for _, why in left]) == ([], [f"max-num-batched-tokens '{stated}' is not a number of tokens"])
+
+
 @pytest.mark.parametrize(
     ("options", "hosted"), [("", True), ("async_scheduling=true;seed=1", False), ("async-scheduling=false", True)]
 )

@@ -1,6 +1,6 @@
 """What passes do: steps of so many rows, prompts up to the budget of a pass, and prompts beside answers."""
 
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 
@@ -55,8 +55,18 @@ def budget(point: Point, kernels: str) -> float:
     for part in point.engine_options.replace(",", ";").split(";"):
         name, _, value = part.strip().lstrip("-").partition("=")
         if name.replace("_", "-") in BUDGET_NAMES:
-            return float(value)
+            return _tokens(name, value)
     return PROMPT_BUDGET[kernels]
+
+
+def _tokens(name: str, value: str) -> float:
+    try:
+        tokens = float(value)
+    except ValueError:
+        tokens = 0.0
+    if not 1 <= tokens < inf:
+        raise Unusable(f"{name} '{value}' is not a number of tokens")
+    return tokens
 
 
 def with_prompts(step: Work, beside: Work, count: float) -> Work:
