@@ -43,7 +43,8 @@ class Replica:
         # a limit of 1 takes every step by itself; the results are the same
         self._stride_limit = FOREVER if stride_limit is None else stride_limit
         self._pipelined = core.scheduler.pipelined
-        self._inbox: list[tuple[Request, End | None]] = []  # came after the next step was decided
+        self._inbox: list[tuple[Request, End | None]] = []  # came or went after the next step was decided
+        self._knocking = 0  # of them, those who came
         self._batch: Batch | None = None
         self._stride = Stride(0)
         self._steps = 0
@@ -58,6 +59,7 @@ class Replica:
         late = self._pipelined and self._batch is not None and not self._heard_in_time()
         if late and not self.core.scheduler.refuses(request):
             self._inbox.append((request, None))
+            self._knocking += 1
         else:
             self._deliver(request)
 
@@ -73,7 +75,7 @@ class Replica:
     def view(self) -> View:
         """Queue lengths now; they change at ends of strides and at arrivals only."""
         scheduler = self.core.scheduler
-        return View(scheduler.waiting_count + len(self._inbox), scheduler.running_count)
+        return View(scheduler.waiting_count + self._knocking, scheduler.running_count)
 
     # -- arrivals
 
@@ -209,7 +211,7 @@ class Replica:
             self._open_inbox()
 
     def _open_inbox(self) -> None:
-        inbox, self._inbox = self._inbox, []
+        inbox, self._inbox, self._knocking = self._inbox, [], 0
         for request, end in inbox:
             if end is None:
                 self._deliver(request)

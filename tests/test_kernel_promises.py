@@ -319,6 +319,18 @@ def test_a_queue_counts_those_who_knocked_after_the_next_step_was_decided() -> N
     assert seen == [(1, 1)]
 
 
+def test_whoever_hangs_up_is_counted_once_until_the_engine_lets_go() -> None:
+    world = World()
+    gone, waits = world.send(0, 3, 20), world.send(1, 3, 4)
+    world.hang_up(35, gone)
+    world.hang_up(36, waits)
+    seen: list[tuple[int, int]] = []
+    for at_ps in (37, 41):
+        world.env.call_in(at_ps, lambda _: seen.append(world.replica.view()))
+    world.env.run()
+    assert seen == [(0, 2), (0, 0)]
+
+
 def test_time_is_told_apart_into_prompt_work_and_the_rest() -> None:
     world = World(prompt_ps=2)
     world.send(0, 5, 3)
