@@ -1,5 +1,6 @@
 """Whether a load keeps the SLO, and whether the requests that were seen are enough to say so."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -51,6 +52,16 @@ def interval(shares: tuple[float, ...]) -> Interval:
     """
     values = np.asarray(shares or (0.0,), dtype=np.float64)
     return Interval(_lower(values), 1.0 - _lower(1.0 - values))
+
+
+def decided(shares: Callable[[Sequence[int]], Iterable[float]], rounds: Iterable[Sequence[int]]) -> Judgement:
+    """Round after round of seeds, until the batches of all that were run say that a load passes or that it fails."""
+    seen: tuple[float, ...] = ()
+    for seeds in rounds:
+        seen += tuple(shares(seeds))
+        if (judgement := interval(seen).judge()) is not Judgement.UNDECIDED:
+            return judgement
+    return Judgement.UNDECIDED
 
 
 def _lower(values: NDArray[np.float64]) -> float:

@@ -43,6 +43,13 @@ class Plan:
         """One run of a point for each seed."""
         return [Run(key, self.scenario(key.variant, key.users, seed)) for seed in seeds or self.seeds]
 
+    @property
+    def rounds(self) -> list[Sequence[int]]:
+        """The seeds of a load that is run until it is decided: one, then the others that were asked for, then more."""
+        count = len(self.seeds)
+        more = [self.more_seeds(times * count) for times in range(1, MOST_SEEDS)]
+        return [seeds for seeds in (self.seeds[:1], self.seeds[1:], *more) if seeds]
+
     def more_seeds(self, measured: int) -> list[int]:
         """As many again behind those that a point has been run with; none once it has enough."""
         if measured >= MOST_SEEDS * len(self.seeds):

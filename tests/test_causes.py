@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,10 +17,13 @@ from sim.cause import Limit, StepShares, account, candidates
 from sim.cli.main import cli
 from sim.cli.place import Place
 from sim.cli.proving import Prober, Proof, prove
+from sim.cli.study import Study
 from sim.cli.variants import Prepared
 from sim.errors import NotSupported
 from sim.metrics import PointMetrics, summarise
+from sim.runner import Key, Run, Runner
 from sim.simulate import simulate
+from sim.sweep import Plan
 from sim.variant import Demand, Variant
 
 SLOW_HOST = (
@@ -160,6 +164,32 @@ def test_a_knob_that_gains_nothing_hands_over_to_the_next_cause() -> None:
 def test_where_no_knob_gains_the_likeliest_cause_is_named_without_a_gain() -> None:
     found = proven({}, ["seq_slots", "decode_rate"])
     assert found == Proof("seq_slots", "--max-num-seqs 16", 40, gains=False)
+
+
+@pytest.mark.parametrize(
+    ("batches", "carried", "seeds"),
+    [
+        ((1.0, 1.0, 1.0, 1.0, 1.0), True, [0]),
+        ((0.9, 0.9, 0.9, 0.9, 0.9), False, [0]),
+        ((1.0, 1.0, 1.0, 1.0, 0.76), False, [0, 1, 2, 3]),  # 95.2% on the average, which is not sure
+    ],
+)
+def test_a_moved_knob_is_judged_as_the_sweep_judges(
+    batches: tuple[float, ...], carried: bool, seeds: list[int]
+) -> None:
+    ran: list[int] = []
+
+    def run(runs: list[Run]) -> list[tuple[Key, Any]]:
+        ran.extend(run.scenario.seed for run in runs)
+        return [(run.key, SimpleNamespace(batches=batches, attainment=sum(batches) / 5)) for run in runs]
+
+    deployment = compose.deploy(VLLM)
+    plan = Plan((VLLM.id,), (1, 2), (0, 1), cast(Any, None), refine=True)
+    study = SimpleNamespace(plan=plan, traffic=compose.traffic(Demand()))
+    prober = Prober(cast(Study, study), cast(Runner[PointMetrics], SimpleNamespace(run=run)))
+    found = prober.more(Prepared(VLLM, deployment), "moved", Bracket(1, 2))
+    assert (found > 1) is carried
+    assert ran[: len(seeds)] == seeds
 
 
 def test_a_knob_whose_times_nobody_knows_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from sim.capacity import (
     search,
 )
 from sim.errors import UsageError
-from sim.judging import Judgement, batches, interval
+from sim.judging import Judgement, batches, decided, interval
 from sim.merging import merge
 from sim.metrics import PointMetrics, summarise
 from sim.request import End
@@ -137,6 +137,33 @@ def test_the_interval_holds_the_mean(batched: list[float]) -> None:
 )
 def test_a_load_is_judged_by_where_its_interval_lies(batched: tuple[float, ...], said: Judgement) -> None:
     assert interval(batched).judge() is said
+
+
+@pytest.mark.parametrize(
+    ("batched", "said", "asked"),
+    [
+        ((1.0,) * 5, Judgement.PASS, [(0,)]),
+        ((0.5,) * 5, Judgement.FAIL, [(0,)]),
+        ((1.0, 0.9, 1.0, 0.9, 0.96), Judgement.UNDECIDED, [(0,), (1, 2), [3, 4, 5], [6, 7, 8]]),
+        ((1.0, 1.0, 1.0, 1.0, 0.8), Judgement.UNDECIDED, [(0,), (1, 2), [3, 4, 5], [6, 7, 8]]),
+        ((1.0, 0.93, 0.98, 0.97, 0.98), Judgement.PASS, [(0,), (1, 2)]),
+    ],
+)
+def test_a_load_is_run_with_more_seeds_until_it_is_decided(
+    batched: tuple[float, ...], said: Judgement, asked: list[Sequence[int]]
+) -> None:
+    seen: list[Sequence[int]] = []
+
+    def shares(seeds: Sequence[int]) -> tuple[float, ...]:
+        seen.append(seeds)
+        return batched * len(seeds)
+
+    rounds = Plan(("vllm",), (1,), (0, 1, 2), scenarios(), refine=True).rounds
+    assert (decided(shares, rounds), seen) == (said, asked)
+
+
+def test_a_single_seed_is_followed_by_two_more() -> None:
+    assert Plan(("vllm",), (1,), (4,), scenarios(), refine=True).rounds == [(4,), [5], [6]]
 
 
 @given(st.lists(st.booleans(), max_size=30))

@@ -1,17 +1,18 @@
 """Searches beside the one that was asked for: with a knob moved, and with step times at the ends of their band."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from sim import compose
-from sim.capacity import Bracket, passes, search
+from sim.capacity import Bracket, search
 from sim.cause import Limit
 from sim.cli.knobs import moves
 from sim.cli.place import Move, Place
-from sim.cli.study import Study, judge
+from sim.cli.study import Study
 from sim.cli.variants import Prepared
 from sim.errors import SimctlError
-from sim.judging import Judgement
+from sim.judging import Judgement, decided
 from sim.metrics import PointMetrics
 from sim.runner import Key, Run, Runner
 
@@ -50,15 +51,16 @@ class Prober:
         return search(lambda users: self._carries(row, label, users, factor), known, most).passing
 
     def _carries(self, row: Prepared, label: str, users: int, factor: float = 1.0) -> bool:
-        """Seed after seed, until the load surely passes or fails; by the mean of all where it never does."""
+        """Whether the load surely passes; what stays undecided is not carried, as in the sweep."""
         assert row.deployment is not None
-        study, seen = self.study, list[PointMetrics]()
-        for seed in study.plan.seeds:
-            scenario = compose.scenario(row.variant, row.deployment, study.traffic, users, seed, factor)
-            seen += [measured for _, measured in self.runner.run([Run(Key(label, users), scenario)])]
-            if (judgement := judge(seen)) is not Judgement.UNDECIDED:
-                return judgement is Judgement.PASS
-        return passes([measured.attainment for measured in seen])
+        variant, deployment, traffic = row.variant, row.deployment, self.study.traffic
+
+        def shares(seeds: Sequence[int]) -> Iterator[float]:
+            scenarios = [compose.scenario(variant, deployment, traffic, users, seed, factor) for seed in seeds]
+            for _, measured in self.runner.run([Run(Key(label, users), scenario) for scenario in scenarios]):
+                yield from measured.batches
+
+        return decided(shares, self.study.plan.rounds) is Judgement.PASS
 
 
 def prove(prober: Prober, place: Place, known: Bracket, limits: list[Limit]) -> Proof | None:

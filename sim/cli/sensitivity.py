@@ -9,7 +9,7 @@ from sim.capacity import bracket
 from sim.cli.explained import Explanation
 from sim.cli.shifts import Shift, shifts
 from sim.cli.sizing import next_load
-from sim.cli.study import Study, hopeless, judge
+from sim.cli.study import Study, judge
 from sim.errors import UsageError
 from sim.judging import Judgement
 from sim.merging import merge
@@ -32,6 +32,7 @@ class Search:
     most: int
     verdicts: dict[int, bool] = field(default_factory=dict)
     seen: list[PointMetrics] = field(default_factory=list)  # at the load that is being tried
+    rounds: int = 0  # of seeds, that it has been run with
 
     @property
     def users(self) -> int | None:
@@ -42,10 +43,11 @@ class Search:
         """What the next seeds gave; a load that is still undecided after the final ones is not surely carried."""
         assert self.users is not None
         self.seen += measured
-        judgement = Judgement.FAIL if hopeless(self.seen) else judge(self.seen)
+        self.rounds += 1
+        judgement = judge(self.seen)
         if final or judgement is not Judgement.UNDECIDED:
             self.verdicts[self.users] = judgement is Judgement.PASS
-            self.seen = []
+            self.seen, self.rounds = [], 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,13 @@ class Searcher:
 
     def search(self, searches: Sequence[Search]) -> None:
         """Carry the searches on until every capacity is known."""
+        rounds = self.study.plan.rounds
         while begun := [one for one in searches if one.users is not None]:
-            wanted = [(one, self._seeds(one)) for one in begun]
+            wanted = [(one, rounds[one.rounds]) for one in begun]
             runs = [self._run(one, seed) for one, seeds in wanted for seed in seeds]
             measured = iter([found for _, found in self.runner.run(runs)])
             for one, seeds in wanted:
-                final = not self.study.plan.more_seeds(len(one.seen) + len(seeds))
-                one.hear([next(measured) for _ in seeds], final=final)
-
-    def _seeds(self, one: Search) -> Sequence[int]:
-        plan = self.study.plan
-        if not one.seen:
-            return plan.seeds[:1]
-        return plan.seeds[1:] if len(one.seen) < len(plan.seeds) else plan.more_seeds(len(one.seen))
+                one.hear([next(measured) for _ in seeds], final=one.rounds == len(rounds) - 1)
 
     def _run(self, one: Search, seed: int) -> Run:
         shift = one.shift

@@ -9,7 +9,7 @@ from sim import compose
 from sim.cli.variants import Prepared
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, NotSupported, UsageError
-from sim.judging import Judgement, interval
+from sim.judging import Judgement, decided
 from sim.metrics import summarise
 from sim.simulate import simulate
 from sim.slo import Slo
@@ -104,12 +104,12 @@ def users_carried(row: Prepared, slots: int, traffic: Traffic, slo: Slo, seeds: 
 
 
 def _surely_carries(row: Prepared, traffic: Traffic, users: int, slo: Slo, seeds: Sequence[int]) -> bool:
-    """Seed after seed, until the load surely passes or fails."""
+    """Whether the load surely passes; what stays undecided is not carried."""
     assert row.deployment is not None
-    shares: tuple[float, ...] = ()
-    for seed in seeds:
-        result = simulate(compose.scenario(row.variant, row.deployment, traffic, users, seed))
-        shares += summarise(result, slo).batches
-        if (judgement := interval(shares).judge()) is not Judgement.UNDECIDED:
-            return judgement is Judgement.PASS
-    return False
+    variant, deployment = row.variant, row.deployment
+
+    def shares(chosen: Sequence[int]) -> tuple[float, ...]:
+        (seed,) = chosen
+        return summarise(simulate(compose.scenario(variant, deployment, traffic, users, seed)), slo).batches
+
+    return decided(shares, [(seed,) for seed in seeds]) is Judgement.PASS
