@@ -8,7 +8,7 @@ from typing import Any
 from calibration.fit import Fit
 from calibration.fitting.bands import Miss
 from calibration.fitting.error_sizes import sizes_of_logarithms
-from calibration.profile import FORMAT, load
+from calibration.profile import FORMAT, HOST_RATES, load
 
 DIGITS = 10
 Spread = Mapping[str, Mapping[str, tuple[float, float]]]
@@ -24,7 +24,7 @@ def document(
 ) -> dict[str, Any]:
     """All that the file says."""
     profile, basis = fit.profile, load("datasheet")
-    host = {name: (getattr(profile.host, name), basis.sources[f"host/{name}"]) for name in HOST}
+    host = {name: (getattr(profile.host, name), basis.sources[f"host/{name}"]) for name in HOST_RATES}
     return {
         "format": FORMAT,
         "name": profile.name,
@@ -44,9 +44,6 @@ def document(
         },
         "seen": {place: sorted(models) for place, models in sorted(profile.seen.items())},
     }
-
-
-HOST = ("ram_efficiency", "cpu_efficiency", "crossing_us")
 
 
 def _part(fit: Fit, spread: Spread, name: str, path: str) -> dict[str, Any]:

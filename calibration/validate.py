@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from calibration.fitting.error_sizes import sizes
 
-METRICS = ("output_tps", "ttft_ms", "tpot_ms", "e2e_ms")
 BAND_OF = {"output_tps": "throughput", "ttft_ms": "ttft", "tpot_ms": "tpot", "e2e_ms": "e2e"}
+METRICS = tuple(BAND_OF)
 FEWEST = 8  # keys with fewer measurements are held out
 SHARED = 5  # in so many folds
 DIMENSIONS = ("engine", "gpu", "load", "trust")

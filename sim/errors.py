@@ -1,5 +1,7 @@
 """Every error a user can cause, each with the exit code the command line gives it."""
 
+INTERRUPTED = 130  # the exit code of what was stopped with Ctrl-C
+
 
 class SimctlError(Exception):
     """Something the user can mend; the message says what, where and what to do."""

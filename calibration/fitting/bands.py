@@ -16,6 +16,7 @@ from calibration.fitting.least_squares import FOR_CHECKS
 from calibration.fitting.observations import KERNELS, Observation, by_kernels
 from calibration.profile import Profile, band_label
 from calibration.sources import laboratory
+from calibration.validate import BAND_OF
 
 # What lies between these holds four of five of nearly every laboratory's figures. Of all together it holds nine of ten:
 # between the 10th and the 90th percentile one laboratory in three would have fewer than four of five.
@@ -128,16 +129,13 @@ def weighted_quantiles(values: Any, weights: Any, at: Sequence[float]) -> Any:
     return np.interp(at, share, values[order])
 
 
-METRICS = {"output_tps": "throughput", "ttft_ms": "ttft", "tpot_ms": "tpot", "e2e_ms": "e2e"}
-
-
 def of_servers(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[float, float]]]:
     """The same from predictions of whole servers that the fits behind them had not seen."""
     errors: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     for row in rows:
         for metric, figures in row["metrics"].items():
-            if metric in METRICS and figures["error"] > -1:
-                key = band_label(KERNELS[row["engine"]], row["trust"]), METRICS[metric]
+            if metric in BAND_OF and figures["error"] > -1:
+                key = band_label(KERNELS[row["engine"]], row["trust"]), BAND_OF[metric]
                 errors[key].append((row["source_id"], float(np.log1p(figures["error"]))))
     result: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for (label, metric), found in sorted(errors.items()):

@@ -6,8 +6,8 @@ import click
 
 from sim.cli.flags import read, shared
 from sim.cli.scenario_command import ScenarioCommand, scenario_argument
+from sim.errors import INTERRUPTED
 
-INTERRUPTED = 130
 NOT_HERE = {"hidden": True, "default": False}  # a comparison moves knobs itself
 
 

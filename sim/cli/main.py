@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from sim.errors import SimctlError
+from sim.errors import INTERRUPTED, SimctlError
 
 # Name and one line each, so that `simctl --help` loads none of them; the file of a command has its name.
 COMMANDS = {
@@ -20,7 +20,6 @@ COMMANDS = {
     "validate": "Predictions beside measurements, and claims judged.",
     "list": "What there is: gpus, hosts, models, engines, workloads, profiles, policies.",
 }
-INTERRUPTED = 130
 
 
 class Simctl(click.Group):

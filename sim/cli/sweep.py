@@ -7,14 +7,13 @@ import click
 
 from sim.cli.flags import read, shared
 from sim.cli.scenario_command import ScenarioCommand, scenario_argument
+from sim.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from reports.document import Document
     from sim.cli.study import Study
 
     Details = Callable[[Study, Document], str]
-
-INTERRUPTED = 130
 
 
 @click.command("sweep", cls=ScenarioCommand, epilog="Engines' own options are flags too: see `simctl list engines`.")

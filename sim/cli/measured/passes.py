@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+from calibration.fitting.by_load import MOST_STEP_ROWS
 from policies.caches.slots import padded
 from policies.schedulers.vllm_v1 import VllmV1, padded_rows
 from sim.batch import Batch, Pass, prefill_cells
@@ -12,7 +13,6 @@ from sim.cost import StepCost
 from sim.engine import Deployment
 
 DEFAULT_PER_PASS = 512
-MOST_STEP_ROWS = 64  # answers come by so many at once; what has more rows is a prompt
 
 
 def price_step(step: Step, deployment: Deployment, cost: StepCost) -> Outcome:
