@@ -12,8 +12,8 @@ sources counts once, by its median); {within} of {count} are within 15%. **The c
 {rows}
 
 Cause: one word where both agree; in bold seen · named where they do not. The last column is how far the predicted
-output rate is off at the highest load (slots: on the last number that ran well): a place may be right where a speed
-is not.
+output rate is off at the highest load (slots: on the last number that ran well): a position may be right although
+the speed is not.
 
 ## How a position is read
 
@@ -23,8 +23,8 @@ In the same way from measured and from predicted figures, at the measured loads 
 
 Which reading a server gets follows from its measured figures alone. Numbers of slots: *slots*. Arrivals at given
 instants: *wait*. Requests that fail: *failing*. Published levels of which the source shows that requests wait to be
-let in, by its log or by a TTFT of minutes: *carried*, for there the number inside is what has an upper bound, and a
-rate that grows a little from drain to drain has none. All others: *plateau* where the last level is less than 5%
+let in, by its log or by a TTFT of minutes: *carried*, for there the number running has an upper bound, whereas the
+rate goes on growing a little with every larger burst. All others: *plateau* where the last level is less than 5%
 faster than the one before, else *half*.
 
 | reading | servers | median error |
@@ -33,8 +33,8 @@ faster than the one before, else *half*.
 
 The cause is read one level beyond the position, with *carried* at the highest load. Predicted: `sim.cause`, of what
 requests wait for (a place, memory, the front door), if that is 5% of their time at least; if they do not wait, of what
-their time is owed to. Were it always what the largest part of an answer's time is owed to, {largest} of {count} would
-be right: long answers decode for longer than they wait.
+their time is owed to. Simply naming whatever takes the most time would get {largest} of {count} right:
+long answers decode for longer than they wait.
 
 Seen: running as many as there are places is `seq_slots`; a log line of a full pool with requests waiting is
 `kv_blocks`, unless the source itself shows that a larger pool gains nothing; prompt tokens at the rate of a lone prompt

@@ -61,16 +61,16 @@ def _factors(ratios: tuple[float, ...]) -> str:
     return f"{median(ratios):.2f} (up to {max(ratios):.2f})" if ratios else "-"
 
 
-TEXT = """# One's own machine: what its loads are worth
+TEXT = """# Your own machine: what calibrating on its loads gains
 
 A machine differs from those that the profile was fitted to: another operating system, a slower processor, another
-client. `simctl calibrate` plays loads of a server of slots (llama.cpp, Ollama) until they last as measured, and finds
-two figures of the machine: what every step takes around its passes, and what every row of it does. Here it does so on
+client. `simctl calibrate` simulates the loads of a server with slots (llama.cpp, Ollama) and adjusts two figures of the
+machine until they last as measured: the time of a step outside its passes, and that of each row. Here it does so on
 the machine of [slots.md](slots.md), an RTX 4060 Ti under Windows, with Ollama's bursts of six models, and the seventh
 is predicted: no profile has seen a measurement of it on this machine. `tests/test_own_machine.py` holds the page,
 `python -m tests.own_machine --write` makes it.
 
-| model | below, shipped profile | above | below, six other models known | above | which say |
+| model | below, shipped profile | above | below, six other models known | above | host cost fitted from the six |
 |--|--|--|--|--|--|
 {table}
 
