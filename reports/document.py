@@ -17,7 +17,7 @@ CliffStatus = Literal["found", "not_reached", "none"]
 Trust = Literal["measured", "interpolated", "extrapolated", "datasheet"]
 Judgement = Literal["pass", "fail", "undecided"]
 Breached = Literal["ttft", "tpot", "e2e", "stall", "finished"]
-Limit = Literal["kv_blocks", "seq_slots", "prefill_budget", "decode_rate", "spill", "host_overhead", "queue"]
+Limit = Literal["context", "kv_blocks", "seq_slots", "prefill_budget", "decode_rate", "spill", "host_overhead", "queue"]
 
 
 @dataclass(frozen=True, slots=True)

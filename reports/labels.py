@@ -6,6 +6,7 @@ from html import escape
 from reports.document import Cliff, Document, Limit, Point, Trust, VariantRow
 
 LIMIT_WORDS: dict[Limit, str] = {
+    "context": "prompts are longer than the context",
     "kv_blocks": "the KV cache is full",
     "seq_slots": "every slot is taken",
     "prefill_budget": "prompts arrive faster than they are computed",

@@ -57,6 +57,7 @@ def share(value: float | None) -> str:
 
 SHORT: dict[Limit | None, str] = {
     None: "-",
+    "context": "context",
     "kv_blocks": "KV",
     "seq_slots": "slots",
     "prefill_budget": "prompts",

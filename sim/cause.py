@@ -9,7 +9,7 @@ from sim.metrics import PointMetrics
 from sim.request import End
 from sim.slo import Slo
 
-Limit = Literal["kv_blocks", "seq_slots", "prefill_budget", "decode_rate", "spill", "host_overhead", "queue"]
+Limit = Literal["context", "kv_blocks", "seq_slots", "prefill_budget", "decode_rate", "spill", "host_overhead", "queue"]
 Bound = Literal["ttft", "tpot", "e2e", "stall", "finished"]
 
 LEAST_SHARE = 0.05  # of the time of a metric, for a limit to be named at all
@@ -99,10 +99,8 @@ def candidates(metrics: PointMetrics, bound: Bound, step: StepShares) -> list[Li
     found: list[Limit] = []
     if step.spill >= SPILL_SHARE:
         found.append("spill")
-    if bound == "finished" and metrics.blame.turned_away:
-        found.append("queue")
-    if bound == "finished" and _lost(metrics) > metrics.blame.turned_away:
-        found.append("kv_blocks")
+    if bound == "finished":
+        found += refusals(metrics)
     felt = _named(account(metrics, bound, step))
     if felt and felt[0] in WAITS:
         felt[1:] = _named(service(metrics, step))
@@ -111,6 +109,14 @@ def candidates(metrics: PointMetrics, bound: Bound, step: StepShares) -> list[Li
 
 def _named(seen: Account) -> list[Limit]:
     return [owed.limit for owed in seen.owed if owed.seconds >= LEAST_SHARE * seen.total_s]
+
+
+def refusals(metrics: PointMetrics) -> dict[Limit, int]:
+    """How many requests were refused at the door, for the length of their prompts, and for want of memory."""
+    turned_away = metrics.blame.turned_away
+    too_long = metrics.outcomes[End.REJECTED] - turned_away
+    counts: dict[Limit, int] = {"queue": turned_away, "context": too_long, "kv_blocks": metrics.outcomes[End.FAILED]}
+    return {limit: count for limit, count in counts.items() if count > 0}
 
 
 def _lost(metrics: PointMetrics) -> int:

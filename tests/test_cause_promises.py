@@ -296,7 +296,7 @@ def test_a_third_of_a_step_on_the_host_goes_before_all_else(spill: float, first:
 
 @pytest.mark.parametrize(
     ("rejected", "failed", "turned_away", "named"),
-    [(9, 0, 9, ["queue"]), (9, 4, 9, ["queue", "kv_blocks"]), (0, 4, 0, ["kv_blocks"]), (3, 0, 0, ["kv_blocks"])],
+    [(9, 0, 9, ["queue"]), (9, 4, 9, ["queue", "kv_blocks"]), (0, 4, 0, ["kv_blocks"]), (3, 0, 0, ["context"])],
 )
 def test_who_is_not_served_was_turned_away_or_found_no_room(
     rejected: int, failed: int, turned_away: int, named: list[Limit]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sim.capacity import Bracket, judged_bracket
-from sim.cause import Account, Bound, Limit, StepShares, account, candidates, service
+from sim.cause import Account, Bound, Limit, StepShares, account, candidates, refusals, service
 from sim.cli.place import Place
 from sim.cli.proving import Prober, Proof, band, prove
 from sim.cli.step_parts import step_shares
@@ -14,6 +14,13 @@ from sim.merging import merge
 from sim.metrics import PointMetrics
 from sim.request import End
 from sim.runner import Runner
+
+REFUSED: Mapping[Limit, str] = {
+    "queue": "turned away",
+    "context": "too long for the context",
+    "kv_blocks": "without room in memory",
+}
+GIVEN_UP = {End.TIMED_OUT: "timed out", End.ABORTED: "aborted"}
 
 Seeds = Sequence[PointMetrics]
 
@@ -97,7 +104,8 @@ def most_broken(metrics: PointMetrics) -> Bound | None:
 
 
 def _lost(metrics: PointMetrics) -> str:
-    """`120 of 400 requests get no answer: 100 rejected, 20 timed out`."""
-    ends = (End.REJECTED, End.FAILED, End.TIMED_OUT, End.ABORTED)
-    told = [f"{metrics.outcomes[end]} {end.value.replace('_', ' ')}" for end in ends if metrics.outcomes[end]]
-    return f"{metrics.breaches.finished} of {metrics.requests} requests get no answer: {', '.join(told)}"
+    """`120 of 400: 100 too long for the context, 20 timed out`."""
+    refused = {REFUSED[limit]: count for limit, count in refusals(metrics).items()}
+    given_up = {words: metrics.outcomes[end] for end, words in GIVEN_UP.items()}
+    told = [f"{count} {words}" for words, count in (refused | given_up).items() if count]
+    return f"{metrics.breaches.finished} of {metrics.requests}: {', '.join(told)}"

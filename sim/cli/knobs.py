@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from sim import compose
 from sim.cause import Limit
 from sim.cli.place import Move, Place
 from sim.cli.tuning import TUNABLE
 from sim.errors import SimctlError
+from sim.hardware import Gpu
 
 FEW_SLOTS = 4
 BUDGET_FACTOR = 4
@@ -65,6 +67,18 @@ def _kv_blocks(place: Place) -> Iterator[Move]:
 KV_BYTES_Q8 = 1.1
 
 
+def _context(place: Place) -> Iterator[Move]:
+    """Room for the longest requests: in the engine's context, or in every slot's, of as many slots and of fewer."""
+    engine, slots = place.variant.engine, place.deployment.memory.slots or 1
+    longest = compose.machine(place.variant)[2].max_context
+    longer = min(longest, 1 << (place.longest_tokens - 1).bit_length())
+    if engine == "vllm":
+        yield place.set(max_model_len=longer)
+    elif engine in TUNABLE:
+        for halvings in range(slots.bit_length()):
+            yield place.set(**TUNABLE[engine].settings(slots >> halvings, longer))
+
+
 def _prefill_budget(place: Place) -> Iterator[Move]:
     """A larger budget lets prompts in sooner; a smaller one keeps them from holding up tokens."""
     names = {"vllm": ("max_num_batched_tokens",), "ollama": ("num_batch",), "llama_cpp": ("batch_size", "ubatch_size")}
@@ -95,20 +109,23 @@ def _card(place: Place, rate: str) -> Iterator[Move]:
         better = [other for other in fitting if getattr(other, rate) >= factor * getattr(card, rate)]
         if better:
             best = min(better, key=lambda it: (it.memory_class != card.memory_class, getattr(it, rate), it.id))
-            yield Move(f"--gpu {best.id}", replace(place.variant, gpu=best.id, vram_bytes=None))
+            yield _on(place, best)
 
 
 def _spill(place: Place) -> Iterator[Move]:
-    """A shorter context, fewer slots, smaller weights: the first that brings every layer back to the GPU."""
-    for move in _smaller(place):
-        try:
-            if compose.deploy(move.variant).memory.layers_on_host == 0:
-                yield move
-        except SimctlError:
-            continue
+    """A shorter context or fewer slots, smaller weights, a larger card: of each the first that leaves no layer out."""
+    for moves_alike in (_smaller_cache(place), _smaller_weights(place), _larger_card(place)):
+        yield from islice(filter(_lies_on_gpus, moves_alike), 1)
 
 
-def _smaller(place: Place) -> Iterator[Move]:
+def _lies_on_gpus(move: Move) -> bool:
+    try:
+        return compose.deploy(move.variant).memory.layers_on_host == 0
+    except SimctlError:
+        return False
+
+
+def _smaller_cache(place: Place) -> Iterator[Move]:
     settings, slots = TUNABLE.get(place.variant.engine), place.deployment.memory.slots or 1
     for name in ("num_gpu", "n_gpu_layers"):
         if name in place.variant.options:
@@ -118,8 +135,29 @@ def _smaller(place: Place) -> Iterator[Move]:
         for lane in dict.fromkeys((place.deployment.memory.context, place.lane)):
             for count in fewer:
                 yield place.set(**settings.settings(count, lane))
+
+
+def _smaller_weights(place: Place) -> Iterator[Move]:
     for weights in ("q8_0", "q4_k_m"):
         yield Move(f"--weights {weights}", replace(place.variant, weights=weights))
+
+
+def _larger_card(place: Place) -> Iterator[Move]:
+    """Cards of the maker with more memory that are no slower, the smallest first."""
+    card = compose.machine(place.variant)[0]
+    larger = [
+        other
+        for other in compose.cards()
+        if other.vendor == card.vendor
+        and other.memory_bytes > card.memory_bytes
+        and other.bandwidth_gbs >= card.bandwidth_gbs
+    ]
+    for other in sorted(larger, key=lambda it: (it.memory_bytes, it.memory_class != card.memory_class, it.id)):
+        yield _on(place, other)
+
+
+def _on(place: Place, card: Gpu) -> Move:
+    return Move(f"--gpu {card.id}", replace(place.variant, gpu=card.id, vram_bytes=None))
 
 
 def _host_overhead(place: Place) -> Iterator[Move]:
@@ -141,6 +179,7 @@ def _queue(place: Place) -> Iterator[Move]:
 
 
 KNOBS: dict[Limit, Callable[[Place], Iterator[Move]]] = {
+    "context": _context,
     "kv_blocks": _kv_blocks,
     "seq_slots": _seq_slots,
     "prefill_budget": _prefill_budget,

@@ -64,9 +64,12 @@ class Prober:
 
 
 def prove(prober: Prober, place: Place, known: Bracket, limits: list[Limit]) -> Proof | None:
-    """The first limit that moving its knob gains something; the likeliest one, unproven, when none does."""
+    """The first limit that moving its knob gains something; the likeliest one, unproven, when none does.
+
+    Layers on the host are moved before anything else is worth moving.
+    """
     unproven: Proof | None = None
-    for limit in limits[:MOST_LIMITS]:
+    for limit in limits[: 1 if limits[:1] == ["spill"] else MOST_LIMITS]:
         for move in islice(moves(place, limit), MOST_MOVES):
             after = _moved(prober, place, known, move)
             if after is not None and after > known.passing:

@@ -18,7 +18,7 @@ WHOLE = {
 def reason(row: Prepared, told: Explanation) -> str | None:
     """`1.6 s of the slowest first tokens' 2.1 s are waits for one of 8 places in the batch`.
 
-    Where such waits are felt, and yet the cause is what those inside are busy with, both are said.
+    Where something else is felt, and yet the cause is what those inside are busy with, both are said.
     """
     felt, cause = told.account, told.cause
     if told.lost is not None:
@@ -29,7 +29,8 @@ def reason(row: Prepared, told: Explanation) -> str | None:
         return what(cause, None)
     places = seats(row.deployment)
     first = felt.owed[0].limit
-    if cause == first or first not in WAITS or told.service is None:
+    follows = first in WAITS or not felt.seconds(cause)
+    if cause == first or not follows or told.service is None:
         return _share(felt, cause, places)
     busy = told.service.seconds(cause) / told.service.total_s if told.service.total_s else 0.0
     return f"{_share(felt, first, places)}, and those inside spend {busy:.0%} of their time on {what(cause, places)}"
@@ -46,6 +47,7 @@ def what(limit: Limit, places: int | None) -> str:
         return "waits for the only place" if places == 1 else f"waits for one of the {places} places"
     return {
         "queue": "waits before the engine",
+        "context": "prompts beyond the context",
         "seq_slots": "waits for a place in the batch",
         "kv_blocks": "waits for KV memory",
         "prefill_budget": "prompts being computed",
