@@ -208,6 +208,15 @@ def test_a_lone_request_is_one_decision_from_its_second_token_to_its_last(policy
     assert all(2 <= steps <= left for steps, left in zip(steady, (3, 2), strict=False))
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("limit", [1, 3])
+def test_no_answer_is_longer_than_its_client_allows(policy: str, limit: int) -> None:
+    request = Request(0, 6, 12, limit=limit)
+    done = batches(POLICIES[policy](2 * LONGEST), request)
+    assert sum(one.outputs for batch in done for one in batch.passes) == limit
+    assert request.end is End.LENGTH
+
+
 # -- llama.cpp's server under Ollama
 
 

@@ -42,9 +42,9 @@ class LlamaTasks(Scheduler):
     # -- the way in
 
     def output_bound(self, request: Request) -> int:
-        """Generation stops when prompt and output fill the slot's context."""
-        room = self.cache.lane_tokens - request.prompt_tokens
-        return room if room > 1 else 1
+        """The client's limit, or what the slot has room for behind the prompt, which is one token at least."""
+        room = max(1, self.cache.lane_tokens - request.prompt_tokens)
+        return room if room < request.limit else request.limit
 
     def submit(self, request: Request) -> None:
         """Wait to be looked at before the next step."""
