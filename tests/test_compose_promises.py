@@ -1,7 +1,7 @@
 """What the words of a variant and of a demand become: the machine, the deployment, the load and its steps."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -18,6 +18,7 @@ from policies.caches.reserved import ReservedCache
 from sim import compose
 from sim.batch import Batch, Pass
 from sim.compose.machines import machine, usual_host
+from sim.compose.names import is_scheduler, policy_class
 from sim.errors import UnknownName, UsageError
 from sim.hardware import GIB
 from sim.naming import fold
@@ -111,6 +112,38 @@ def test_a_policy_whose_options_are_not_pairs_is_refused(text: str) -> None:
 def test_an_option_that_a_policy_does_not_have_is_unknown() -> None:
     with pytest.raises(UnknownName, match="noise"):
         compose.deploy(replace(VLLM, scheduler="sjf:nois=0.3"))
+
+
+LLAMA = Variant("x", "llama_cpp", "rtx-4090", "llama-3.1-8b", options={"parallel": 4, "ctx_size": 8192})
+
+
+@pytest.mark.parametrize(
+    ("variant", "scheduler", "option", "value", "allowed"),
+    [
+        (VLLM, "vllm_v1", "policy", "lifo", "one of fcfs, priority"),
+        (VLLM, "vllm_v1", "max_num_seqs", "0", "a whole number of 1 or more"),
+        (VLLM, "vllm_v1", "watermark", "2", "from 0 to 1"),
+        (VLLM, "sjf", "noise", "abc", "a finite number that is not negative"),
+        (VLLM, "static_batch", "pad_finished", "yes", "true or false"),
+        (LLAMA, "llama_slots", "n_ubatch", "0", "a whole number of 1 or more"),
+        (LLAMA, "llama_slots", "n_batch", "2", "4 or more, a token for each slot"),
+    ],
+)
+def test_a_value_that_a_policy_cannot_take_is_refused_with_what_it_can(
+    variant: Variant, scheduler: str, option: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        compose.deploy(replace(variant, scheduler=f"{scheduler}:{option}={value}"))
+    said = compose.option_value(value)
+    assert str(refused.value) == f"scheduler {scheduler}: {option} has to be {allowed}, not {said!r}"
+
+
+def test_every_option_of_every_policy_is_checked() -> None:
+    for name in compose.scheduler_names():
+        kind = policy_class("schedulers", "scheduler", name, is_scheduler)
+        for option in [field.name for field in fields(kind) if field.init]:
+            with pytest.raises(UsageError, match=f"scheduler {name}: {option} has to be"):
+                kind(**{option: "nonsense"})
 
 
 def test_what_a_variant_says_reaches_its_engine() -> None:

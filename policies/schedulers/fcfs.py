@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from policies.schedulers import option_checks as check
 from sim.batch import Batch, Pass, Piece, prefill_cells
 from sim.cache import KVCache
 from sim.errors import PolicyError
@@ -14,6 +15,9 @@ class Fcfs(Scheduler):
     """The whole prompt in one step, then one token a step; the next request starts when this one has ended."""
 
     max_model_len: int = 8192
+
+    def __post_init__(self) -> None:
+        check.counts(self, "max_model_len")
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a cache and start with an empty queue."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from policies.schedulers import option_checks as check
 from policies.schedulers.ollama_runner import OllamaRunner
 from policies.schedulers.slot_shares import Share
 from sim.request import Request
@@ -13,6 +14,10 @@ class LlamaRunner(OllamaRunner):
 
     lookahead: bool = False
     n_ubatch: int = 512
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check.counts(self, "n_ubatch")
 
     @property
     def rows_of_a_pass(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from policies.caches.slots import content_of
 from policies.caches.unified import UnifiedCache
+from policies.schedulers import option_checks as check
 from policies.schedulers.llama_passes import SeparateStreams, SharedStream
 from policies.schedulers.llama_tasks import LlamaTasks
 from sim.batch import Batch, Piece
@@ -25,11 +26,17 @@ class LlamaSlots(LlamaTasks):
     cache_prompt: bool = True
     kv_bytes_per_token: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check.counts(self, "n_batch", "n_ubatch")
+        check.counts(self, "kv_bytes_per_token", least=0)
+        check.switches(self, "cont_batching", "cache_prompt")
+
     def bind(self, cache: KVCache) -> None:
         """Take possession of slots, whose streams are separate or one."""
         super().bind(cache)
         if self.cache.slots > self.n_batch:
-            raise ValueError(f"llama_slots: {self.cache.slots} slots need more than a batch of {self.n_batch} tokens")
+            check.refuse(self, "n_batch", f"{self.cache.slots} or more, a token for each slot")
         self._pool = SharedStream(cache, self.n_batch, self.n_ubatch) if isinstance(cache, UnifiedCache) else None
         self._streams = self._pool or SeparateStreams(self.cache, self.n_ubatch)
         self._overrun = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from policies.caches.slots import SlotCache
 from policies.caches.unified import UnifiedCache
+from policies.schedulers import option_checks as check
 from policies.schedulers.slot_choice import SlotChoice
 from sim.cache import KVCache
 from sim.request import Request
@@ -21,6 +22,11 @@ class LlamaTasks(Scheduler):
     cache_idle_slots: bool = False
 
     cache: SlotCache = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check.numbers(self, "slot_prompt_similarity", most=1)
+        check.counts(self, "cache_ram_tokens", least=0)
+        check.switches(self, "cache_idle_slots")
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of slots and start with empty queues."""

@@ -6,6 +6,7 @@ from functools import partial
 
 from policies.caches.ollama_cells import OllamaCells
 from policies.caches.slots import content_of
+from policies.schedulers import option_checks as check
 from policies.schedulers.slot_shares import Share, passes
 from sim.batch import Batch, Pass, Piece
 from sim.cache import KVCache
@@ -31,6 +32,8 @@ class OllamaRunner(Scheduler):
     cache: OllamaCells = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check.counts(self, "num_batch")
+        check.switches(self, "context_shift", "truncate", "lookahead")
         self.pipelined = self.lookahead
 
     def bind(self, cache: KVCache) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from policies.schedulers import option_checks as check
 from policies.schedulers.llama_slots import LlamaSlots
 from sim.request import Request
 
@@ -15,6 +16,11 @@ class OllamaSlots(LlamaSlots):
     n_batch: int = 512
     truncate: bool = True
     num_keep: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check.counts(self, "num_keep", least=0)
+        check.switches(self, "truncate")
 
     def output_bound(self, request: Request) -> int:
         """The client's limit, what the slot has room for behind the prompt, and ten contexts at most."""

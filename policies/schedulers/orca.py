@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from policies.caches.reserved import ReservedCache
+from policies.schedulers import option_checks as check
 from policies.schedulers.one_pass import one_pass
 from sim.batch import Batch, Piece
 from sim.cache import KVCache
-from sim.errors import UsageError
 from sim.prediction import predicted_output
 from sim.request import Request
 from sim.scheduler import Scheduler
@@ -26,10 +26,8 @@ class Orca(Scheduler):
     cache: ReservedCache = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.reserve not in RESERVATIONS:
-            raise UsageError(f"reserve must be one of {', '.join(RESERVATIONS)}, got '{self.reserve}'")
-        if self.max_batch_size < 1:
-            raise UsageError(f"max_batch_size must be at least 1, got {self.max_batch_size}")
+        check.counts(self, "max_batch_size")
+        check.word(self, "reserve", RESERVATIONS)
         self.clairvoyant = self.clairvoyant or self.reserve in ("pow2", "oracle")
 
     def bind(self, cache: KVCache) -> None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from policies.caches.paged import PagedCache
+from policies.schedulers import option_checks as check
 from policies.schedulers.one_pass import one_pass
 from sim.batch import Batch, Piece
 from sim.cache import KVCache
-from sim.errors import UsageError
 from sim.request import Request
 from sim.scheduler import Scheduler
 
@@ -25,8 +25,7 @@ class Sarathi(Scheduler):
     cache: PagedCache = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.chunk_size < 1 or self.max_num_seqs < 1:
-            raise UsageError(f"chunk_size and max_num_seqs must be at least 1, got {self}")
+        check.counts(self, "chunk_size", "max_num_seqs", "max_model_len")
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a paged cache and start with empty queues."""

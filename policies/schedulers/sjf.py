@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
+from policies.schedulers import option_checks as check
 from policies.schedulers.orca import Orca
 from sim.cache import KVCache
-from sim.errors import UsageError
 from sim.prediction import predicted_output
 from sim.request import Request
 
@@ -26,8 +26,8 @@ class Sjf(Orca):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.noise < float("inf"):
-            raise UsageError(f"noise must be finite and not negative, got {self.noise}")
+        check.numbers(self, "noise")
+        check.counts(self, "seed", least=0)
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a reserving cache and start with an empty queue."""

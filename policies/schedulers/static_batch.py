@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from policies.caches.reserved import ReservedCache
+from policies.schedulers import option_checks as check
 from policies.schedulers.one_pass import one_pass
 from sim.batch import Batch, Pass, Piece
 from sim.cache import KVCache
-from sim.errors import UsageError
 from sim.request import Request
 from sim.scheduler import Scheduler
 
@@ -25,8 +25,8 @@ class StaticBatch(Scheduler):
     cache: ReservedCache = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.max_batch_size < 1:
-            raise UsageError(f"max_batch_size must be at least 1, got {self.max_batch_size}")
+        check.counts(self, "max_batch_size")
+        check.switches(self, "pad_finished")
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a reserving cache and start with an empty queue."""

@@ -6,11 +6,14 @@ from heapq import heappop, heappush
 from operator import attrgetter
 
 from policies.caches.paged import PagedCache
+from policies.schedulers import option_checks as check
 from policies.schedulers.vllm_running import RunningPhase
 from sim.batch import Batch, Pass, Piece, prefill_cells
 from sim.cache import KVCache
 from sim.request import Request
 from sim.scheduler import Scheduler
+
+POLICIES = ("fcfs", "priority")
 
 _by_order = attrgetter("order")
 
@@ -34,6 +37,19 @@ class VllmV1(Scheduler):
     cache: PagedCache = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check.counts(self, "max_num_seqs", "max_num_batched_tokens", "max_model_len")
+        check.counts(self, "long_prefill_token_threshold", least=0)
+        check.numbers(self, "watermark", most=1)
+        check.word(self, "policy", POLICIES)
+        check.switches(
+            self,
+            "enable_chunked_prefill",
+            "scheduler_reserve_full_isl",
+            "long_prefill_token_threshold_adaptive",
+            "async_scheduling",
+        )
+        if not isinstance(self.graph_sizes, tuple):
+            check.refuse(self, "graph_sizes", "a tuple of batch sizes")
         self.pipelined = self.async_scheduling
 
     def bind(self, cache: KVCache) -> None:

@@ -49,10 +49,10 @@ def with_scheduler(deployment: Deployment, text: str) -> Deployment:
         if option not in known:
             raise UnknownName(f"option of scheduler '{name}'", option, known)
     shared = {key: getattr(deployment.scheduler, key) for key in known if hasattr(deployment.scheduler, key)}
-    chosen = replace(deployment, scheduler=kind(**{**shared, **options}), cache=_cache_for(kind, deployment))
     try:
+        chosen = replace(deployment, scheduler=kind(**{**shared, **options}), cache=_cache_for(kind, deployment))
         chosen.core()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"scheduler '{name}' does not go with {deployment.engine}: {error}") from error
     return chosen
 
