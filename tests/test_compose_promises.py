@@ -83,6 +83,29 @@ def test_a_policy_named_by_itself_keeps_the_engines_cache_and_options() -> None:
     assert other.scheduler.max_num_batched_tokens == usual.scheduler.max_num_batched_tokens  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("engine", "known", "beyond"),
+    [
+        ("vllm", ("0.8", "v0.32.4"), ("0.33", "11", "99.1")),
+        ("ollama", ("0.1.33", "v0.32.99"), ("0.33", "3.2", "99.1.1")),
+        ("llama_cpp", ("b2496", "11434"), ("b11435", "b99999999")),
+    ],
+)
+def test_a_version_beyond_those_that_are_known_runs_as_the_newest_and_says_so(
+    engine: str, known: tuple[str, ...], beyond: tuple[str, ...]
+) -> None:
+    def told(version: str) -> list[str]:
+        variant = Variant("x", engine, "a100-40g-sxm", "llama-3.1-8b", version=version)
+        return [warning for warning in compose.deploy(variant).warnings if "newer than what is known" in warning]
+
+    for version in known:
+        assert told(version) == []
+    for version in beyond:
+        (warning,) = told(version)
+        assert version in warning
+        assert warning.endswith(f"behaves as {compose.engine(engine).VERSIONS[-1]}")
+
+
 @pytest.mark.parametrize("variant", [VLLM, OLLAMA])
 @pytest.mark.parametrize(("name", "kind"), [("orca", ReservedCache), ("sarathi", PagedCache), ("fcfs", PagedCache)])
 def test_another_policy_has_the_cache_it_works_with_of_the_engines_size(

@@ -19,7 +19,7 @@ from calibration.tables.tablecost import TableCost
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.engines import vllm
-from policies.engines.vllm_defaults import defaults_of, graph_sizes
+from policies.engines.vllm_defaults import RELEASES, graph_sizes
 from policies.schedulers.vllm_v1 import VllmV1, padded_rows
 from sim.clock import PS_PER_MS, PS_PER_S, Clock
 from sim.core import Core
@@ -105,12 +105,12 @@ def test_without_chunks_the_budget_holds_the_longest_prompt() -> None:
 
 
 def test_graph_sizes_are_51_up_to_512() -> None:
-    sizes = graph_sizes(256, 2048, defaults_of("0.32"))
+    sizes = graph_sizes(256, 2048, RELEASES.of("0.32"))
     assert len(sizes) == 51
     assert sizes[:5] == (1, 2, 4, 8, 16)
     assert sizes[-2:] == (496, 512)
-    assert graph_sizes(8, 2048, defaults_of("0.32")) == (1, 2, 4, 8, 16)
-    assert len(graph_sizes(256, 2048, defaults_of("0.10"))) == 67  # as the log of 0.10.1 counts them
+    assert graph_sizes(8, 2048, RELEASES.of("0.32")) == (1, 2, 4, 8, 16)
+    assert len(graph_sizes(256, 2048, RELEASES.of("0.10"))) == 67  # as the log of 0.10.1 counts them
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ from policies.engines.gguf_memory import (
     split,
     usable_bytes,
 )
-from policies.engines.llama_options import KV_BYTES, OPTIONS, VERSIONS, Defaults, defaults_of, kv_type, read_options
+from policies.engines.llama_options import (
+    KV_BYTES,
+    OPTIONS,
+    RELEASES,
+    VERSIONS,
+    Defaults,
+    defaults_of,
+    kv_type,
+    read_options,
+)
 from policies.schedulers.llama_slots import LlamaSlots
 from sim.cache import KVCache
 from sim.engine import Deployment, MemoryPlan, Traits
@@ -68,7 +77,7 @@ class _Start:
             raise UsageError(f"weights '{self.weights}' need weight_bits, the bits of a parameter")
         self.bits = float(options["weight_bits"])
         self.kv_type = kv_type(self.asked, options)
-        self.warnings: list[str] = []
+        self.warnings = [*RELEASES.warnings(self.version)]
         self._settle_slots()
         self.ubatch = min(self.asked.get("batch_size", 2048), self.asked.get("ubatch_size", 512))
         self.fits_layers = self.asked.get("n_gpu_layers") is None

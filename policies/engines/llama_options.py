@@ -1,17 +1,13 @@
 """llama-server's options: which are modelled, what they mean, and their defaults by build."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from policies.engines.option_table import OptionTable
-from sim.errors import NotSupported, UnknownName, UsageError
+from policies.engines.releases import Releases
+from sim.errors import UnknownName, UsageError
 from sim.naming import fold
-
-# The first builds with the behaviour that is modelled; what lies between behaves as the older one.
-VERSIONS = ("b2496", "b5913", "b6455", "b6723", "b6925", "b8901", "b9574", "b11434")
-
-OLDEST_BUILD = 2496
 
 OPTIONS: Mapping[str, str] = {
     "parallel": "slots, -np; -1 is 4 slots with one shared pool; default -1, before b6925 1",
@@ -102,17 +98,41 @@ class Defaults:
     slot_prompt_similarity: float
 
 
+_FIRST = Defaults(
+    parallel=1,
+    always_unified=True,
+    fits_context=False,
+    cache_ram=0,
+    cache_idle_slots=False,
+    slot_prompt_similarity=0.5,
+)
+_STREAMS = replace(_FIRST, always_unified=False)
+_ALIKE = replace(_STREAMS, slot_prompt_similarity=0.1)
+_SAVED = replace(_ALIKE, cache_ram=8192)
+_FOUR = replace(_SAVED, parallel=-1)
+_FITTED = replace(_FOUR, fits_context=True, cache_idle_slots=True)
+# The first builds with other defaults, and the newest that was seen running.
+RELEASES = Releases(
+    "llama.cpp",
+    {
+        "b2496": _FIRST,
+        "b5913": _STREAMS,
+        "b6455": _ALIKE,
+        "b6723": _SAVED,
+        "b6925": _FOUR,
+        "b8901": _FITTED,
+        "b11434": _FITTED,
+    },
+    prefix="b",
+)
+VERSIONS: tuple[str, ...] = tuple(RELEASES.listed)
+
+
 def defaults_of(version: str) -> Defaults:
     """The defaults of a build."""
-    build = _build(version)
-    return Defaults(
-        parallel=-1 if build >= 6925 else 1,
-        always_unified=build < 5913,
-        fits_context=build >= 8901,
-        cache_ram=8192 if build >= 6723 else 0,
-        cache_idle_slots=build >= 8901,
-        slot_prompt_similarity=0.1 if build >= 6455 else 0.5,
-    )
+    if not version.lower().removeprefix("b").isdigit():
+        raise UsageError(f"llama.cpp versions are builds such as {VERSIONS[-1]}, not '{version}'")
+    return RELEASES.of(version)
 
 
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,15 +147,6 @@ def kv_type(asked: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     if fold(named) not in folded:
         raise UnknownName("llama.cpp cache_type", named, list(KV_BYTES))
     return folded[fold(named)]
-
-
-def _build(version: str) -> int:
-    number = version.lower().removeprefix("b")
-    if not number.isdigit():
-        raise UsageError(f"llama.cpp versions are builds such as {VERSIONS[-1]}, not '{version}'")
-    if int(number) < OLDEST_BUILD:
-        raise NotSupported(f"llama.cpp before {VERSIONS[0]} is not modelled, {version} was asked for")
-    return int(number)
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sim.errors import NotSupported, UnknownName
+from policies.engines.releases import Releases
 from sim.hardware import GIB, MIB, Gpu, Model
 
 # Who runs the model: a forked llama.cpp server, Ollama's own runners, an upstream llama-server.
@@ -12,7 +12,7 @@ AUTO_CONTEXT = 0
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The defaults that changed between releases. A release not listed behaves as the last one before it."""
+    """The defaults that changed between releases."""
 
     era: str
     parallel: tuple[int, ...]  # numbers of slots to try; the first that fits on the GPUs is taken, else the last
@@ -45,22 +45,26 @@ _LENIENT = replace(_UPSTREAM, penalises=False)
 # 20c3266 (0.10.0); queue from 20f6c06 (0.1.34); context 4096 from 44b466e (0.6.7), by memory from 0334ffa (0.15.5);
 # lookahead from 517807c (0.11.9); qwen3 with flash attention from PR 12482 (2025-10, taken as 0.12.4); repeat_penalty
 # 1.1 until 6a261db (0.32.10), but for 86513cb (0.17.5) to 54e0517 (0.18.0).
-RELEASES: dict[str, Release] = {
-    "0.1.33": _FIRST,
-    "0.1.34": _QUEUE,
-    "0.2.0": _FOUR,
-    "0.4.0": _RUNNERS,
-    "0.6.0": _NEWER_RUNNER,
-    "0.6.7": _TWO,
-    "0.10.0": _ONE,
-    "0.11.9": _AHEAD,
-    "0.12.4": _QWEN3,
-    "0.15.5": _TIERS,
-    "0.17.5": replace(_TIERS, penalises=False),
-    "0.18.0": _TIERS,
-    "0.30.0": _UPSTREAM,
-    "0.32.10": _LENIENT,
-}
+RELEASES = Releases(
+    "Ollama",
+    {
+        "0.1.33": _FIRST,
+        "0.1.34": _QUEUE,
+        "0.2.0": _FOUR,
+        "0.4.0": _RUNNERS,
+        "0.6.0": _NEWER_RUNNER,
+        "0.6.7": _TWO,
+        "0.10.0": _ONE,
+        "0.11.9": _AHEAD,
+        "0.12.4": _QWEN3,
+        "0.15.5": _TIERS,
+        "0.17.5": replace(_TIERS, penalises=False),
+        "0.18.0": _TIERS,
+        "0.30.0": _UPSTREAM,
+        "0.32.10": _LENIENT,
+    },
+    too_old="serves one request at a time",
+)
 
 # One request at a time, whatever OLLAMA_NUM_PARALLEL says.
 SERIAL_FAMILIES = frozenset(
@@ -79,23 +83,6 @@ BATCH_TIERS = ((4096, 512), (32_768, 1024), (None, 2048))
 USABLE_SHARE = 0.8
 BATCH_SHARE = {1024: 0.75, 2048: 0.6}
 BATCH_SURCHARGE = {1024: 768 * MIB, 2048: 2 * GIB}
-
-
-def number(version: str) -> tuple[int, ...]:
-    """A version as three numbers that compare."""
-    try:
-        parts = [int(part) for part in version.lower().removeprefix("v").split(".")]
-    except ValueError:
-        raise UnknownName("Ollama version", version, list(RELEASES)) from None
-    return (*parts, 0, 0)[:3]
-
-
-def release_of(version: str) -> Release:
-    """The defaults of a version: those of the last listed one that is not newer."""
-    asked = number(version)
-    if asked < number(next(iter(RELEASES))):
-        raise NotSupported(f"Ollama {version} serves one request at a time; modelled from {next(iter(RELEASES))} on")
-    return [release for listed, release in RELEASES.items() if number(listed) <= asked][-1]
 
 
 def default_context(release: Release, gpus: tuple[Gpu, ...]) -> int:

@@ -26,16 +26,14 @@ from policies.engines.ollama_defaults import (
     Release,
     automatic_batch,
     default_context,
-    number,
-    release_of,
 )
 from policies.engines.ollama_estimate import LAST_BY_SUMS, reserve_bytes
-from policies.engines.ollama_options import KV_BYTES, MODELLED_TO, UPSTREAM_KV_BYTES, kv_type, read_options
+from policies.engines.ollama_options import KV_BYTES, UPSTREAM_KV_BYTES, kv_type, read_options
 from sim.engine import MemoryPlan
 from sim.errors import UsageError
 from sim.hardware import GIB, Gpu, Host, Model
 
-VERSIONS: tuple[str, ...] = tuple(RELEASES)
+VERSIONS: tuple[str, ...] = tuple(RELEASES.listed)
 DEFAULT_WEIGHTS = "q4_k_m"
 # Q4_K_M of Llama 3.1 8B, for callers that name no format.
 DEFAULT_WEIGHT_BITS = 4.8944
@@ -60,13 +58,9 @@ class Launch:
     def __init__(self, gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> None:
         self.gpus, self.model = gpus, model
         self.version = str(options.get("version") or VERSIONS[-1]).lower().removeprefix("v")
-        self.release: Release = release_of(self.version)
+        self.release: Release = RELEASES.of(self.version)
         self.asked = read_options(options, self.version)
-        self.warnings: list[str] = []
-        if number(self.version)[:2] > MODELLED_TO:
-            self.warnings.append(
-                f"Ollama {self.version} is newer than what is known here: it behaves as {VERSIONS[-1]}"
-            )
+        self.warnings = [*RELEASES.warnings(self.version)]
         self.weights = str(options.get("weights") or DEFAULT_WEIGHTS).lower()
         self.weight_bits = float(options.get("weight_bits") or model.gguf_bits.get(self.weights, DEFAULT_WEIGHT_BITS))
         self.era = self.release.era
@@ -152,7 +146,7 @@ class Launch:
 
     def _reckoned(self, wanted: Demand, cells: int, batch: int) -> Demand:
         """The demand as this release takes it to be when it places the layers."""
-        measured = self.own_engine and number(self.version) > LAST_BY_SUMS
+        measured = self.own_engine and RELEASES.number(self.version) > LAST_BY_SUMS
         if self.era == LLAMA_SERVER or measured:
             return wanted
         layer_bytes, kv_bytes = wanted.layer_bytes + wanted.cell_bytes, wanted.layers * wanted.cell_bytes

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from policies.engines.ollama_defaults import FORK, LLAMA_SERVER, RUNNERS, number, release_of
+from policies.engines.ollama_defaults import FORK, LLAMA_SERVER, RELEASES, RUNNERS
 from policies.engines.option_table import OptionTable
 from sim.errors import UsageError
 from sim.naming import fold
@@ -44,7 +44,6 @@ ERAS = {
     "context_shift": (RUNNERS,),
     "truncate": (RUNNERS, LLAMA_SERVER),
 }
-MODELLED_TO = (0, 32)
 KV_BYTES = {"f16": 2.0, "q8_0": 1.0625, "q4_0": 0.5625}
 # Upstream's server takes more types; it is handed the name as it is.
 UPSTREAM_KV_BYTES = {"bf16": 2.0, "q5_1": 0.75, "q5_0": 0.6875, "q4_1": 0.625, "iq4_nl": 0.5625, "f32": 4.0}
@@ -69,13 +68,13 @@ def kv_type(asked: Mapping[str, Any], options: Mapping[str, Any]) -> str:
 
 
 def _check_version(read: Mapping[str, Any], version: str) -> None:
-    release = release_of(version)
+    release = RELEASES.of(version)
     for name, eras in ERAS.items():
         if name in read and release.era not in eras:
             raise UsageError(f"Ollama {version} has no option {name}: {OPTIONS[name]}")
     if "max_queue" in read and release.max_queue is None:
         raise UsageError(f"Ollama {version} has no option max_queue; it came with 0.1.34")
-    if read.get("new_engine") and number(version) < (0, 6):
+    if read.get("new_engine") and RELEASES.number(version) < (0, 6):
         raise UsageError(f"Ollama {version} has no newer runner; it came with 0.6")
     if release.era == FORK and read.get("kv_cache_type", "f16") != "f16":
         raise UsageError(f"Ollama {version} has no option kv_cache_type: its keys and values are f16")

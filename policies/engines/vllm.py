@@ -8,7 +8,7 @@ from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.windowed import WindowedCache
 from policies.caches.windowed_prefix import WindowedPrefixCache
-from policies.engines.vllm_defaults import RELEASES, Defaults, batch_defaults, defaults_of, graph_sizes
+from policies.engines.vllm_defaults import RELEASES, Defaults, batch_defaults, graph_sizes
 from policies.engines.vllm_groups import Layout, keeps_everything, keeps_state, layout, remembers_all
 from policies.engines.vllm_memory import Budget, block_bytes, budget, require_one_request
 from policies.engines.vllm_options import OPTIONS, read_options
@@ -20,7 +20,7 @@ from sim.naming import fold
 
 __all__ = ["OPTIONS", "VERSIONS", "deploy"]
 
-VERSIONS: tuple[str, ...] = tuple(RELEASES)
+VERSIONS: tuple[str, ...] = tuple(RELEASES.listed)
 
 KV_BYTES = {"auto": 2.0, "bf16": 2.0, "bfloat16": 2.0, "fp16": 2.0, "f16": 2.0, "float16": 2.0}
 KV_BYTES |= {"fp8": 1.0, "fp8e4m3": 1.0, "fp8e5m2": 1.0}
@@ -31,7 +31,7 @@ WEIGHT_BITS = {"bf16": 16.0, "fp16": 16.0, "f16": 16.0, "fp32": 32.0, "f32": 32.
 def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> Deployment:
     """Plan the memory as a start-up would and choose scheduler and cache."""
     version = str(options.get("version") or VERSIONS[-1])
-    defaults = defaults_of(version)
+    defaults = RELEASES.of(version)
     asked = read_options(options, version)
     card = _smallest(gpus)
     asked["tensor_parallel_size"] = _tensor_parallel(gpus, model, asked.get("tensor_parallel_size"))
@@ -239,7 +239,7 @@ def _scheduler(settled: Mapping[str, Any], sizes: tuple[int, ...]) -> VllmV1:
 def _warnings(
     settled: Mapping[str, Any], asked: Mapping[str, Any], gpus: tuple[Gpu, ...], model: Model, version: str
 ) -> tuple[str, ...]:
-    told = []
+    told = [*RELEASES.warnings(version)]
     if 0 < model.window < settled["max_model_len"]:
         told.extend(_window_warnings(settled, model, version))
     if "num_gpu_blocks" not in asked and "kv_cache_memory_bytes" not in asked:

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from sim.errors import NotSupported, UnknownName
+from policies.engines.releases import Releases
 from sim.hardware import GIB, Gpu
-
-Number = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The defaults that changed between releases. A release not listed behaves as the last one before it."""
+    """The defaults that changed between releases."""
 
     gpu_memory_utilization: float
     async_scheduling: bool
@@ -24,62 +22,66 @@ class Defaults:
 # Known from the releases' notes and sources: A100 rule 2025-05; async scheduling by default with 0.14 (release notes);
 # graph memory charged "from v0.19" (announced in the log of early 2026); full-prompt gate merged after 2026-03-18;
 # 0.92 and the 160 GiB tier read in 0.32.0, 0.92 reported for 0.25 to 0.30.
-RELEASES: dict[str, Defaults] = {
-    "0.8": Defaults(
-        gpu_memory_utilization=0.9,
-        async_scheduling=False,
-        scheduler_reserve_full_isl=False,
-        graphs_charged=False,
-        wide_graph_steps=False,
-        spares_a100=False,
-        largest_tier=False,
-    ),
-    "0.9": Defaults(
-        gpu_memory_utilization=0.9,
-        async_scheduling=False,
-        scheduler_reserve_full_isl=False,
-        graphs_charged=False,
-        wide_graph_steps=False,
-        spares_a100=True,
-        largest_tier=False,
-    ),
-    "0.14": Defaults(
-        gpu_memory_utilization=0.9,
-        async_scheduling=True,
-        scheduler_reserve_full_isl=False,
-        graphs_charged=False,
-        wide_graph_steps=True,
-        spares_a100=True,
-        largest_tier=False,
-    ),
-    "0.19": Defaults(
-        gpu_memory_utilization=0.9,
-        async_scheduling=True,
-        scheduler_reserve_full_isl=False,
-        graphs_charged=True,
-        wide_graph_steps=True,
-        spares_a100=True,
-        largest_tier=False,
-    ),
-    "0.25": Defaults(
-        gpu_memory_utilization=0.92,
-        async_scheduling=True,
-        scheduler_reserve_full_isl=True,
-        graphs_charged=True,
-        wide_graph_steps=True,
-        spares_a100=True,
-        largest_tier=False,
-    ),
-    "0.32": Defaults(
-        gpu_memory_utilization=0.92,
-        async_scheduling=True,
-        scheduler_reserve_full_isl=True,
-        graphs_charged=True,
-        wide_graph_steps=True,
-        spares_a100=True,
-        largest_tier=True,
-    ),
-}
+RELEASES = Releases(
+    "vLLM",
+    {
+        "0.8": Defaults(
+            gpu_memory_utilization=0.9,
+            async_scheduling=False,
+            scheduler_reserve_full_isl=False,
+            graphs_charged=False,
+            wide_graph_steps=False,
+            spares_a100=False,
+            largest_tier=False,
+        ),
+        "0.9": Defaults(
+            gpu_memory_utilization=0.9,
+            async_scheduling=False,
+            scheduler_reserve_full_isl=False,
+            graphs_charged=False,
+            wide_graph_steps=False,
+            spares_a100=True,
+            largest_tier=False,
+        ),
+        "0.14": Defaults(
+            gpu_memory_utilization=0.9,
+            async_scheduling=True,
+            scheduler_reserve_full_isl=False,
+            graphs_charged=False,
+            wide_graph_steps=True,
+            spares_a100=True,
+            largest_tier=False,
+        ),
+        "0.19": Defaults(
+            gpu_memory_utilization=0.9,
+            async_scheduling=True,
+            scheduler_reserve_full_isl=False,
+            graphs_charged=True,
+            wide_graph_steps=True,
+            spares_a100=True,
+            largest_tier=False,
+        ),
+        "0.25": Defaults(
+            gpu_memory_utilization=0.92,
+            async_scheduling=True,
+            scheduler_reserve_full_isl=True,
+            graphs_charged=True,
+            wide_graph_steps=True,
+            spares_a100=True,
+            largest_tier=False,
+        ),
+        "0.32": Defaults(
+            gpu_memory_utilization=0.92,
+            async_scheduling=True,
+            scheduler_reserve_full_isl=True,
+            graphs_charged=True,
+            wide_graph_steps=True,
+            spares_a100=True,
+            largest_tier=True,
+        ),
+    },
+    too_old="runs the V0 engine by default",
+)
 
 OPTION_SINCE = {
     "scheduler_reserve_full_isl": "0.25",
@@ -89,22 +91,6 @@ OPTION_SINCE = {
 }
 
 MANY_ROWS = 512  # the largest captured batch
-
-
-def number(version: str) -> Number:
-    """A version as a tuple that compares."""
-    try:
-        return tuple(int(part) for part in version.lower().removeprefix("v").split("."))
-    except ValueError:
-        raise UnknownName("vLLM version", version, list(RELEASES)) from None
-
-
-def defaults_of(version: str) -> Defaults:
-    """The defaults of a release: those of the last listed one that is not newer."""
-    asked = number(version)
-    if asked < number(next(iter(RELEASES))):
-        raise NotSupported(f"vLLM {version} runs the V0 engine by default; modelled from {next(iter(RELEASES))} on")
-    return [defaults for listed, defaults in RELEASES.items() if number(listed) <= asked][-1]
 
 
 def batch_defaults(gpu: Gpu, defaults: Defaults) -> tuple[int, int]:

@@ -11,7 +11,7 @@ does so for attention in chunks (Llama 4), for which it turns the groups off.
 from dataclasses import dataclass
 
 from policies.caches.groups import Groups
-from policies.engines.vllm_defaults import number
+from policies.engines.vllm_defaults import RELEASES
 from sim.hardware import Model
 
 GROUPS_SINCE = "0.9.1"  # release notes
@@ -77,12 +77,12 @@ def keeps_everything(model: Model, version: str) -> bool:
     """Whether layers with a window keep every token nevertheless."""
     if model.family in CHUNKED_FAMILIES:
         return True
-    return model.window_layers < model.layers and number(version) < number(GROUPS_SINCE)
+    return model.window_layers < model.layers and RELEASES.number(version) < RELEASES.number(GROUPS_SINCE)
 
 
 def remembers_all(version: str) -> bool:
     """Whether windowed groups remember every block's content, and not one window of each prompt."""
-    return number(version) < number(ONE_WINDOW_SINCE)
+    return RELEASES.number(version) < RELEASES.number(ONE_WINDOW_SINCE)
 
 
 def _divided(full: int, windowed: int, window: int) -> tuple[Groups, int]:

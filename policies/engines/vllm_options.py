@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.engines.option_table import OptionTable
-from policies.engines.vllm_defaults import OPTION_SINCE, number
+from policies.engines.vllm_defaults import OPTION_SINCE, RELEASES
 from sim.errors import UsageError
 
 OPTIONS: Mapping[str, str] = {
@@ -73,7 +73,7 @@ def read_options(options: Mapping[str, Any], version: str) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for name, value in TABLE.chosen(options):
         since = OPTION_SINCE.get(name)
-        if since and number(version) < number(since):
+        if since and RELEASES.number(version) < RELEASES.number(since):
             raise UsageError(f"vLLM {version} has no option {name}; it came with {since}")
         read[name] = _typed(name, value)
     return read
