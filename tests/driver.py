@@ -128,6 +128,12 @@ POLICIES: dict[str, CoreMaker] = {
         LlamaSlots(n_batch=16, cache_ram_tokens=40, kv_bytes_per_token=2, cache_idle_slots=True), pool(tokens)
     ),
     "ollama_slots": lambda tokens: Core(OllamaSlots(n_batch=16, n_ubatch=16), lanes(tokens)),
+    "ollama_slots, no shift": lambda tokens: Core(
+        OllamaSlots(n_batch=16, n_ubatch=16, context_shift=False), lanes(tokens)
+    ),
+    "ollama_slots, one pool": lambda tokens: Core(
+        OllamaSlots(n_batch=16, n_ubatch=16), UnifiedCache(tokens // LONGEST, tokens // LONGEST * LONGEST, LONGEST)
+    ),
     "ollama_runner": lambda tokens: Core(OllamaRunner(num_batch=16), ollama(tokens)),
     "ollama_runner, in turn": lambda tokens: Core(OllamaRunner(num_batch=16, lookahead=False), ollama(tokens)),
     "ollama_runner, fewer tokens than slots": lambda tokens: Core(OllamaRunner(num_batch=2), ollama(tokens)),

@@ -357,7 +357,7 @@ def test_an_option_that_is_not_modelled_is_refused_by_name(name: str) -> None:
         {"max_queue": 4, "version": "0.1.33"},
         {"new_engine": True},
         {"new_engine": True, "version": "0.5"},
-        {"context_shift": False, "version": "0.32"},
+        {"context_shift": False, "version": "0.3"},
         {"num_batch": 3, "num_parallel": 4},
     ],
 )
@@ -388,11 +388,25 @@ def test_upstreams_server_gets_an_over_long_prompt_cut_to_half_its_context() -> 
     request = Request(0, 5000, 4000)
     assert core.submit(request)
     assert request.prompt_tokens == 1024 - 510
-    assert request.output_tokens <= 510
+    assert request.output_tokens == 4000
 
 
-def test_without_truncation_the_server_refuses_it() -> None:
-    core = deploy(num_ctx=1024, truncate=False).core()
+def test_without_context_shift_an_answer_of_upstreams_server_ends_with_its_slot() -> None:
+    request = Request(0, 1000, 4000)
+    assert deploy(num_ctx=1024, context_shift=False).core().submit(request)
+    assert request.output_tokens == 24
+
+
+@pytest.mark.parametrize(("version", "shifts"), [("0.24", True), ("0.32", False)])
+def test_upstreams_server_is_not_asked_to_shift_the_context_of_deepseek2(version: str, shifts: bool) -> None:
+    assert deploy(version=version).options["context_shift"] is True
+    assert deploy(of=model("deepseek2"), version=version).options["context_shift"] is shifts
+    assert deploy(of=model("deepseek2"), version=version, context_shift=True).options["context_shift"] is True
+
+
+@pytest.mark.parametrize("option", ["truncate", "context_shift"])
+def test_without_truncation_the_server_refuses_it(option: str) -> None:
+    core = deploy_with({"num_ctx": 1024, option: False}).core()
     request = Request(0, 5000, 4)
     if core.submit(request):
         batch = core.schedule()

@@ -1,6 +1,7 @@
 """What the policies' parts promise each by itself, where a whole run would hide a broken promise."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from policies.caches.ollama_cells import OllamaCells
 from policies.caches.paged import PagedCache
 from policies.caches.prefix import PrefixCache
 from policies.caches.reserved import ReservedCache
+from policies.caches.slots import SlotCache
 from policies.routers.round_robin import RoundRobin
 from policies.schedulers.llama_runner import LlamaRunner
 from policies.schedulers.ollama_runner import OllamaRunner
@@ -220,15 +222,53 @@ def test_no_answer_is_longer_than_its_client_allows(policy: str, limit: int) -> 
 # -- llama.cpp's server under Ollama
 
 
-def test_ollama_cuts_the_middle_out_of_a_prompt_too_long_and_leaves_half_of_the_rest_for_the_answer() -> None:
+def test_ollama_cuts_the_middle_out_of_a_prompt_too_long_and_leaves_half_of_the_rest() -> None:
     core = POLICIES["ollama_slots"](2 * LONGEST)
     fits = Request(0, LONGEST - 1, 50, prefix=(("a", 8),), own="talk")
     cut = Request(1, LONGEST + 9, 50, prefix=(("a", 8),), own="talk")
     assert core.submit(fits)
     assert core.submit(cut)
-    assert (fits.prompt_tokens, fits.prefix, fits.own, fits.output_tokens) == (LONGEST - 1, (("a", 8),), "talk", 1)
+    assert (fits.prompt_tokens, fits.prefix, fits.own) == (LONGEST - 1, (("a", 8),), "talk")
     half = (LONGEST - 4) // 2
-    assert (cut.prompt_tokens, cut.prefix, cut.own, cut.output_tokens) == (LONGEST - half, (), None, half)
+    assert (cut.prompt_tokens, cut.prefix, cut.own) == (LONGEST - half, (), None)
+    assert fits.output_tokens == cut.output_tokens == 50
+
+
+@pytest.mark.parametrize("policy", ["ollama_slots", "ollama_slots, one pool"])
+@given(prompt=st.integers(1, 16), output=st.integers(1, 5 * LONGEST))
+def test_with_context_shift_an_answer_goes_on_beyond_its_slot_which_halves_whenever_it_is_full(
+    policy: str, prompt: int, output: int
+) -> None:
+    core = POLICIES[policy](LONGEST)
+    core.submit(Request(0, prompt, output))
+    cache = core.cache
+    assert isinstance(cache, SlotCache)
+    held: list[int] = []
+    while (batch := core.schedule()) is not None:
+        cache.check()
+        held.append(cache.context(0))
+        core.complete(batch)
+    assert len(held) == output
+    full = LONGEST - 1
+    for before, after in pairwise(held):
+        assert after == (full - (full - 4) // 2 if before == full else before) + 1
+
+
+def test_without_context_shift_a_prompt_too_long_is_refused_and_an_answer_ends_where_its_slot_is_full() -> None:
+    core = POLICIES["ollama_slots, no shift"](LONGEST)
+    fits, too_long = Request(0, 20, 500), Request(1, LONGEST, 1)
+    assert core.submit(fits)
+    assert fits.output_tokens == LONGEST - 20
+    assert core.submit(too_long)
+    while (batch := core.schedule()) is not None:
+        core.complete(batch)
+    assert (fits.end, too_long.end) == (End.LENGTH, End.REJECTED)
+
+
+def test_no_answer_under_ollama_is_longer_than_ten_contexts() -> None:
+    request = Request(0, 5, 11 * LONGEST)
+    POLICIES["ollama_slots"](LONGEST).submit(request)
+    assert request.output_tokens == 10 * LONGEST
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_an_ollama_older_than_an_option_does_not_show_it() -> None:
     assert [options & {"new_engine", "context_shift", "truncate"} for options in shown] == [
         set(),
         {"new_engine", "context_shift", "truncate"},
-        {"truncate"},
+        {"context_shift", "truncate"},
     ]
 
 

@@ -17,31 +17,19 @@ class OllamaCells(UnifiedCache):
 
     def steps_until_change(self, limit: int) -> int:
         """Query: how many of the next `limit` steps leave the span as it is and fill no slot."""
-        return min(super().steps_until_change(limit), self._steps_until_full())
+        return min(super().steps_until_change(limit), self.steps_until_full())
 
     def shift_full(self) -> None:
         """Verb: every joined slot without a cell for its next token drops half of its context."""
-        if self._joined and not self._steps_until_full():
+        if self._joined and not self.steps_until_full():
             for slot in sorted(self._joined):
                 self.shift_if_full(slot)
 
     def shift_if_full(self, slot: int) -> None:
         """Verb: drop half of the slot's context if it has no cell left for its next token."""
-        lane = self._lanes[slot]
-        request, joined = lane.request, lane.joined
-        if request is None or self.context(slot) < self.lane_tokens:
-            return
-        if joined:
-            self.leave(request)
-        kept = self.lane_tokens - self.discard_tokens
-        self._truncate(slot, kept)  # frees the newest cells, not the oldest: as many
-        lane.content = ()  # what is left no longer begins like any prompt
-        if joined:
-            self.join(request, kept)
+        if self._lanes[slot].request is not None and self.context(slot) >= self.lane_tokens:
+            self.shorten(slot, self.lane_tokens - self.discard_tokens)
 
     def usage(self) -> Usage:
         """Query: the part of a busy slot is lost to others, full or empty."""
         return SlotCache.usage(self)
-
-    def _steps_until_full(self) -> int:
-        return self.lane_tokens - self._highest - self._steps if self._joined else self.lane_tokens

@@ -105,6 +105,17 @@ class SlotCache:
         self._truncate(slot, 0)
         self._lanes[slot].content = ()
 
+    def shorten(self, slot: int, tokens: int) -> None:
+        """Verb: the slot's request goes on with `tokens` of its context, which no longer begin like any prompt."""
+        lane = self._lanes[slot]
+        request, joined = lane.request, lane.joined
+        if joined and request is not None:
+            self.leave(request)
+        self._truncate(slot, tokens)
+        lane.content = ()
+        if joined and request is not None:
+            self.join(request, tokens)
+
     def restore(self, slot: int, content: Content, tokens: int) -> bool:
         """Verb: an idle slot gets tokens saved elsewhere in place of its own; without room it is left empty."""
         self.clear(slot)
@@ -198,6 +209,10 @@ class SlotCache:
         if left < limit:
             return left
         return limit
+
+    def steps_until_full(self) -> int:
+        """Query: steps that every joined lane has cells for."""
+        return self.lane_tokens - self._highest - self._steps if self._joined else self.lane_tokens
 
     # -- the cells; a shared pool overrides these
 

@@ -61,9 +61,9 @@ def _settled(launch: Launch) -> dict[str, Any]:
         "cold": launch.asked.get("cold", False),
     }
     if launch.era == RUNNERS:
-        settled |= {"new_engine": launch.own_engine, "context_shift": launch.asked.get("context_shift", True)}
+        settled["new_engine"] = launch.own_engine
     if launch.era != FORK:
-        settled |= {"truncate": launch.asked.get("truncate", True)}
+        settled |= {"context_shift": launch.context_shift, "truncate": launch.asked.get("truncate", True)}
     return settled
 
 
@@ -90,7 +90,7 @@ def _sampler(launch: Launch) -> str:
 def _scheduler(launch: Launch) -> Scheduler:
     """The runner of the version, the newer one for the families that have it."""
     batch, truncate = launch.slots.batch, launch.asked.get("truncate", True)
-    shift = launch.asked.get("context_shift", True)
+    shift = launch.context_shift
     if launch.own_engine:
         return OllamaRunner(batch, shift, truncate, lookahead=launch.looks_ahead)
     if launch.era == RUNNERS:
@@ -103,6 +103,7 @@ def _scheduler(launch: Launch) -> Scheduler:
         n_ubatch=batch,
         cache_ram_tokens=PROMPT_CACHE_BYTES // cell_bytes,
         kv_bytes_per_token=cell_bytes,
+        context_shift=shift,
         truncate=truncate,
     )
 

@@ -74,6 +74,7 @@ SERIAL_FAMILIES = frozenset(
         *("nemotron_h", "nemotron_h_moe", "nemotron_h_omni"),
     ]
 )
+UNSHIFTED_FAMILIES = frozenset(["deepseek2"])  # upstream's server is not asked to shift their context
 CONTEXT_TIERS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4096))  # total video memory -> context
 LEAST_CONTEXT = 4
 USUAL_BATCH = 512

@@ -22,6 +22,7 @@ from policies.engines.ollama_defaults import (
     RELEASES,
     RUNNERS,
     SERIAL_FAMILIES,
+    UNSHIFTED_FAMILIES,
     USUAL_BATCH,
     Release,
     automatic_batch,
@@ -90,6 +91,12 @@ class Launch:
         return bool(self.own_engine and self.release.lookahead)
 
     # -- settings
+
+    @property
+    def context_shift(self) -> bool:
+        """Whether a full slot drops half of its context and goes on."""
+        usual = self.era != LLAMA_SERVER or self.model.family not in UNSHIFTED_FAMILIES
+        return bool(self.asked.get("context_shift", usual))
 
     def _settle_kv_type(self, options: Mapping[str, Any]) -> str:
         named = kv_type(self.asked, options)

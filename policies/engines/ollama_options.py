@@ -18,7 +18,8 @@ OPTIONS: Mapping[str, str] = {
     "kv_cache_type": "f16, q8_0 or q4_0, OLLAMA_KV_CACHE_TYPE; needs flash attention; default f16",
     "flash_attention": "OLLAMA_FLASH_ATTENTION; default on from 0.30, before that for some families only",
     "new_engine": "0.6 to 0.24: the newer runner for every family, OLLAMA_NEW_ENGINE; default for some only",
-    "context_shift": "0.4 to 0.24: a full slot drops half of its context and goes on; default on",
+    "context_shift": "0.4 and later: a full slot drops half of its context and goes on; default on, from 0.30 off "
+    "for deepseek2; off from 0.30 also refuses an over-long prompt",
     "truncate": "0.4 and later: an over-long prompt loses its middle instead of being refused; default on",
     "cold": "the first request loads the model; default off, loaded before",
 }
@@ -41,7 +42,7 @@ MAY_BE_ZERO = ("num_gpu", "max_queue", "gpu_overhead")
 ALIASES = {"context_length": "num_ctx"}
 ERAS = {
     "new_engine": (RUNNERS,),
-    "context_shift": (RUNNERS,),
+    "context_shift": (RUNNERS, LLAMA_SERVER),
     "truncate": (RUNNERS, LLAMA_SERVER),
 }
 KV_BYTES = {"f16": 2.0, "q8_0": 1.0625, "q4_0": 0.5625}
