@@ -120,6 +120,22 @@ def test_automatic_slots_fall_to_one_when_all_of_them_do_not_fit(version: str, m
     assert f"{most} slots of 8192 tokens do not fit" in small.warnings[0]
 
 
+def test_automatic_slots_fall_to_one_before_a_model_is_spread_over_cards() -> None:
+    options: dict[str, Any] = {"version": "0.5", "num_ctx": 8192}
+    alone = [deploy(card(gib), num_parallel=1, **options).memory.layers_on_host == 0 for gib in range(40)]
+    for gib, fits in enumerate(alone):
+        pair = deploy(card(gib), card(gib), **options)
+        together = deploy(card(gib), card(gib), num_parallel=4, **options).memory
+        many = deploy(card(gib), num_parallel=4, **options).memory.layers_on_host == 0
+        if fits and not many:
+            assert pair.memory == deploy(card(gib), num_parallel=1, **options).memory
+            assert ("on one GPU, so there is one" in pair.warnings[0]) is (together.layers_on_host == 0)
+        elif together.layers_on_host == 0:
+            assert (pair.memory, pair.warnings) == (together, ())
+    assert False in alone
+    assert True in alone
+
+
 def test_a_version_between_two_listed_ones_behaves_as_the_older() -> None:
     for older, between in (("0.2.0", "0.3.9"), ("0.11.9", "0.12.3"), ("0.18.0", "0.24.0")):
         first, second = deploy(version=older), deploy(version=between)

@@ -1,7 +1,9 @@
 """One start of Ollama, decided step by step: settings, slots, where the layers go, and what the user is told."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from policies.caches.slots import split_context
@@ -121,7 +123,7 @@ class Launch:
         return min(asked, self.model.max_context)
 
     def _settle_slots(self) -> Slots:
-        """Slots as asked for, or the first number of the release's that fits on the GPUs."""
+        """Slots as asked for, or the first number of the release's that fits on one GPU, or else on all of them."""
         asked = self.asked.get("num_parallel")
         if self.model.family in SERIAL_FAMILIES:
             if asked is not None and asked > 1:
@@ -132,13 +134,19 @@ class Launch:
         if asked is not None:
             return self._with_slots(asked)
         tried = [self._with_slots(count) for count in self.release.parallel]
-        chosen = next((slots for slots in tried if slots.fits), tried[-1])
+        on_one = (slots for slots in tried if slots.reckoned.whole_bytes <= max(self.rooms))
+        on_all = (slots for slots in tried if slots.fits)
+        chosen = next(chain(on_one, on_all), tried[-1])
         if chosen is not tried[0]:
-            self.warnings.append(
-                f"{tried[0].count} slots of {self.num_ctx} tokens do not fit, so there is one: requests are served one "
-                f"after the other; --num-parallel {tried[0].count} with a smaller --num-ctx fits"
-            )
+            self.warnings.append(self._one_slot_advice(tried[0]))
         return chosen
+
+    def _one_slot_advice(self, more: Slots) -> str:
+        fact = f"{more.count} slots of {self.num_ctx} tokens do not fit"
+        means = "so there is one: requests are served one after the other"
+        if more.fits:
+            return f"{fact} on one GPU, {means}; --num-parallel {more.count} takes {len(self.gpus)} GPUs"
+        return f"{fact}, {means}; --num-parallel {more.count} with a smaller --num-ctx fits"
 
     def _with_slots(self, count: int) -> Slots:
         batch = self._batch(count)
@@ -214,7 +222,6 @@ class Launch:
         return f"{fact}; one slot needs {missing / GIB:.1f} GiB more video memory: a smaller --weights format may fit"
 
     def _fits_with_context(self, num_ctx: int) -> bool:
-        kept, self.num_ctx = self.num_ctx, num_ctx
-        fits = self._with_slots(1).fits
-        self.num_ctx = kept
-        return fits
+        other = copy(self)
+        other.num_ctx = num_ctx
+        return other._with_slots(1).fits
