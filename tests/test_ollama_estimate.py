@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from calibration import catalog
 from policies.engines import ollama
 from policies.engines.ollama_estimate import graph_bytes, reserve_bytes
+from policies.engines.ollama_launch import Launch
 from sim.engine import Deployment
 from sim.hardware import GIB, MIB, Host
 
@@ -140,6 +141,20 @@ def test_layers_leave_the_card_by_what_is_reckoned_though_less_is_taken() -> Non
     assert spilled.layers_on_host > 0
     taken = spilled.weight_bytes + spilled.host_weight_bytes + spilled.kv_bytes + spilled.host_kv_bytes
     assert taken + spilled.scratch_bytes < 14.4 * GIB
+
+
+@pytest.mark.parametrize(("kv_type", "share", "taken"), [("q8_0", 2, 1.0625), ("q4_0", 4, 0.5625)])
+def test_the_scales_of_a_quantised_cache_are_not_reckoned_with_though_they_are_taken(
+    kv_type: str, share: int, taken: float
+) -> None:
+    """Slots of a half or a quarter of the bytes are reckoned to take together what one of 16 bits takes."""
+    asked: dict[str, Any] = {"flash_attention": True, "kv_cache_type": kv_type}
+    gpu, model = (CARD,), catalog.model("qwen3-8b")
+    settings = {"weights": "q4_k_m", "version": "0.6.6", "num_parallel": share, "num_ctx": 4096}
+    quantised = Launch(gpu, HOST, model, {**settings, **asked}).slots
+    halves = Launch(gpu, HOST, model, {**settings, "num_parallel": 1}).slots
+    assert quantised.reckoned == halves.reckoned
+    assert quantised.demand.cell_bytes == pytest.approx(taken / 2 * share * halves.demand.cell_bytes)
 
 
 def test_releases_that_measure_do_not_reckon() -> None:

@@ -11,6 +11,8 @@ digit (gemma3:12b with one slot of 2,048: 10.3 GiB required, 608 MiB of cells, 1
 from sim.hardware import Model
 
 FLOAT_BYTES = 4
+# Of an element of the cache: without the scales that a quantised one has beside every 32 (ggml.go, v0.24.0).
+RECKONED_KV_BYTES = {"f16": 2.0, "q8_0": 1.0, "q4_0": 0.5}
 LAST_BY_SUMS = (0, 11, 10)  # later releases measure what Ollama's own engine takes; recalled
 # A picture's scores: 64 x 64 patches of 14 x 14 pixels, 16 heads; and its 3 x 896 x 896 values.
 PICTURE_VALUES = 4096 * 4096 * 16 + 3 * 896 * 896

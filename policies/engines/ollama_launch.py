@@ -30,7 +30,7 @@ from policies.engines.ollama_defaults import (
     automatic_batch,
     default_context,
 )
-from policies.engines.ollama_estimate import LAST_BY_SUMS, reserve_bytes
+from policies.engines.ollama_estimate import LAST_BY_SUMS, RECKONED_KV_BYTES, reserve_bytes
 from policies.engines.ollama_options import KV_BYTES, UPSTREAM_KV_BYTES, kv_type, read_options
 from sim.engine import MemoryPlan
 from sim.errors import UsageError
@@ -155,15 +155,17 @@ class Launch:
         rows = min(batch, USUAL_BATCH) if self.era == RUNNERS and not self.own_engine else batch
         scratch = scratch_bytes(self.model, rows, span, self.flash_attention)
         scratch += VISION_BYTES * self.model.vision_parameters
-        wanted = demand(self.model, self.weight_bits, self.kv_bytes, self._cells(count, lane, batch), scratch)
-        reckoned = self._reckoned(wanted, count * lane, min(batch, self.num_ctx))
+        cells = self._cells(count, lane, batch)
+        wanted = demand(self.model, self.weight_bits, self.kv_bytes, cells, scratch)
+        reckoned = self._reckoned(wanted, cells, count * lane, min(batch, self.num_ctx))
         return Slots(count, batch, wanted, reckoned, split(reckoned, self.rooms).on_gpu > self.model.layers)
 
-    def _reckoned(self, wanted: Demand, cells: int, batch: int) -> Demand:
+    def _reckoned(self, wanted: Demand, reserved: Cells, cells: int, batch: int) -> Demand:
         """The demand as this release takes it to be when it places the layers."""
         measured = self.own_engine and RELEASES.number(self.version) > LAST_BY_SUMS
         if self.era == LLAMA_SERVER or measured:
             return wanted
+        wanted = demand(self.model, self.weight_bits, RECKONED_KV_BYTES[self.kv_type], reserved, 0)
         layer_bytes, kv_bytes = wanted.layer_bytes + wanted.cell_bytes, wanted.layers * wanted.cell_bytes
         reserve = reserve_bytes(self.model, cells, kv_bytes, batch, layer_bytes)
         reserve += VISION_BYTES * self.model.vision_parameters
