@@ -30,13 +30,13 @@ def reserve_bytes(model: Model, cells: int, kv_bytes: int, batch: int, layer_byt
 
 
 def graph_bytes(model: Model, cells: int, kv_bytes: int, batch: int) -> int:
-    """The larger of the sums for all layers on the card and for some of them."""
+    """The larger of the sums for all layers on the card and for some of them, which only a Llama's first can be."""
     if model.family in LLAMA_FAMILIES:
         return max(_llama_whole(model, cells, batch), _llama_part(model, cells, batch))
     if model.family in GEMMA_FAMILIES:
-        return max(_gemma_whole(model, cells, batch), _gemma_part(model, cells, batch))
+        return _gemma_part(model, cells, batch)
     if model.family == "qwen2":
-        return max(_qwen2_whole(model, cells, batch), _qwen2_part(model, cells, batch))
+        return _qwen2_part(model, cells, batch)
     return model.heads // max(1, model.kv_heads) * kv_bytes // CELLS_A_GROUP
 
 
@@ -66,22 +66,11 @@ def _llama_part(model: Model, cells: int, batch: int) -> int:
     return FLOAT_BYTES * batch * model.hidden + max(attention, head)
 
 
-def _gemma_whole(model: Model, cells: int, batch: int) -> int:
-    width = model.heads * model.head_dim
-    attention = batch * (2 + cells * (1 + model.heads) + 2 * model.hidden + 2 * width)
-    return FLOAT_BYTES * max(attention, _logits(model, batch))
-
-
 def _gemma_part(model: Model, cells: int, batch: int) -> int:
     width = model.heads * model.head_dim
     scores = batch * (1 + 2 * model.hidden + 2 * width + cells * (1 + model.heads))
     attention = FLOAT_BYTES * (scores + 8 * model.head_dim * cells) + _matrix(model.hidden * width)
     return max(attention, FLOAT_BYTES * _logits(model, batch) + _table(model))
-
-
-def _qwen2_whole(model: Model, cells: int, batch: int) -> int:
-    attention = batch * (1 + 2 * model.hidden + cells * (1 + model.heads))
-    return FLOAT_BYTES * max(attention, _logits(model, batch))
 
 
 def _qwen2_part(model: Model, cells: int, batch: int) -> int:
