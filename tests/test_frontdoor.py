@@ -1,6 +1,4 @@
-"""What stands before an engine: order, bounds, loading and reloading."""
-
-from collections.abc import Hashable
+"""What stands before an engine: order, bounds and loading."""
 
 import pytest
 from hypothesis import given
@@ -17,13 +15,10 @@ Entry = tuple[float, int]
 class Server:
     """An engine that takes `service_s` for each request it is given, behind a door; it writes down what happens."""
 
-    def __init__(
-        self, door: Door, service_s: float = 3.0, wants: dict[int, Hashable] | None = None, reload_s: float = 0.0
-    ) -> None:
+    def __init__(self, door: Door, service_s: float = 3.0) -> None:
         self.env = Clock()
         self.service_s = service_s
-        needs = None if wants is None else lambda request: wants.get(request.id)
-        self.door = FrontDoor(self.env, door, self._start, self._turned_away, needs, reload_s)
+        self.door = FrontDoor(self.env, door, self._start, self._turned_away)
         self.entered: list[Entry] = []
         self.ended: list[Entry] = []
         self.refused: list[Entry] = []
@@ -225,67 +220,6 @@ def test_hanging_up_in_the_instant_of_being_refused_is_one_end_not_two() -> None
     server.door.arrive(refused)
     assert server.door.withdraw(refused)
     assert server.run().refused == []
-
-
-# -- requests that need something else loaded
-
-
-def test_two_clients_alternating_their_context_make_the_server_reload_each_time() -> None:
-    wants: dict[int, Hashable] = {1: 4096, 2: 8192, 3: 4096}
-    server = Server(Door(permits=4), wants=wants, reload_s=10.0)
-    server.knock(0, 1)
-    server.knock(1, 2)
-    server.knock(4, 3)
-    assert server.run().entered == [(0, 1), (13, 2), (26, 3)]
-
-
-def test_a_reload_waits_until_everybody_has_left_and_can_starve() -> None:
-    wants: dict[int, Hashable] = {9: 8192}
-    server = Server(Door(permits=2), wants=wants, reload_s=10.0)
-    for second in range(0, 40, 2):
-        server.knock(second, 100 + second)
-    server.knock(1, 9)
-    server.run()
-    assert server.entered[-1] == (38 + 3 + 10, 9)
-
-
-def test_arrivals_during_a_reload_wait_in_the_channel_and_are_bounded() -> None:
-    server = Server(Door(permits=2, pending_limit=1), wants={2: 8192, 3: 8192, 4: 8192}, reload_s=10.0)
-    server.knock(0, 1)
-    server.knock(1, 2, 3, 4)
-    server.run()
-    assert server.refused == [(1, 4)]
-    assert server.entered == [(0, 1), (13, 2), (13, 3)]
-
-
-def test_a_channel_with_other_options_is_served_one_reload_after_another() -> None:
-    server = Server(Door(permits=2), wants={2: 8192, 3: 4096, 4: 8192}, reload_s=10.0)
-    server.knock(0, 1, 2, 3, 4)
-    assert server.run().entered == [(0, 1), (13, 2), (26, 3), (39, 4)]
-
-
-def test_a_cold_start_loads_what_its_first_request_needs() -> None:
-    server = Server(Door(permits=2, load_s=20.0), wants={1: 4096, 2: 4096, 3: 8192}, reload_s=10.0)
-    server.knock(0, 1, 2, 3)
-    assert server.run().entered == [(20, 1), (20, 2), (33, 3)]
-
-
-def test_when_nobody_is_left_to_use_what_was_loaded_the_next_load_begins_at_once() -> None:
-    server = Server(Door(permits=2, load_s=20.0), wants={1: 4096, 2: 8192}, reload_s=10.0)
-    first, _ = server.knock(0, 1, 2)
-    server.withdraw(1, first)
-    assert server.run().entered == [(30, 2)]
-
-
-def test_a_queue_emptied_by_its_last_client_leaving_lets_the_reload_begin() -> None:
-    server = Server(Door(permits=0), wants={2: 8192}, reload_s=10.0)
-    (first,) = server.knock(0, 1)
-    server.knock(1, 2)
-    server.withdraw(2, first)
-    server.env.run()
-    assert server.door.waiting == 1
-    assert server.door._loaded == 8192
-    assert server.env.now == 12 * PS_PER_S
 
 
 @pytest.mark.parametrize("permits", [1, 2, 7])
