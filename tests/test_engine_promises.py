@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from policies.engines import llama_cpp, ollama
-from policies.engines.gguf_memory import Demand, Split, forced_split, split
+from policies.engines.gguf_memory import Demand, Split, Words, forced_split, split
 from policies.engines.llama_options import defaults_of
 from policies.engines.vllm_memory import Budget, activation_bytes, block_bytes
 from sim.errors import DoesNotFit, UsageError
@@ -64,11 +64,12 @@ def test_layers_go_to_the_gpus_as_long_as_they_fit_and_the_output_layer_last(
 
 
 def test_layers_that_were_asked_for_take_one_gpu_if_they_can_and_are_refused_with_what_is_missing() -> None:
-    assert forced_split(DEMAND, (70, 60), 5) == Split(5, 1)
-    assert forced_split(DEMAND, (69, 69), 5) == Split(5, 2)
-    assert forced_split(DEMAND, (150,), 99) == Split(11, 1)
-    with pytest.raises(DoesNotFit) as refusal:
-        forced_split(DEMAND, (60,), 11)
+    words = Words("it would not start", "layers_asked", "less would")
+    assert forced_split(DEMAND, (70, 60), 5, words) == Split(5, 1)
+    assert forced_split(DEMAND, (69, 69), 5, words) == Split(5, 2)
+    assert forced_split(DEMAND, (150,), 99, words) == Split(11, 1)
+    with pytest.raises(DoesNotFit, match="it would not start: layers_asked 11 takes") as refusal:
+        forced_split(DEMAND, (60,), 11, words)
     assert refusal.value.missing_bytes == 150 - 60
 
 

@@ -91,6 +91,17 @@ def test_layers_asked_for_are_on_the_card_or_the_start_fails_and_says_how_many_f
     assert MODEL.layers + 1 - by_itself.layers_on_host < len(started)
 
 
+@pytest.mark.parametrize(("engine", "option"), [(llama_cpp, "n_gpu_layers"), (ollama, "num_gpu")])
+def test_layers_that_one_of_two_cards_holds_are_on_one_whether_asked_for_or_not(engine: Any, option: str) -> None:
+    usual, asked = (
+        engine.deploy(
+            (CARD, CARD), HOST, MODEL, {**GGUF, "ctx_size" if engine is llama_cpp else "num_ctx": 4096, **more}
+        )
+        for more in ({}, {option: MODEL.layers + 1})
+    )
+    assert asked.memory == usual.memory
+
+
 def test_every_layer_too_many_misses_its_own_bytes() -> None:
     def missing(layers: int) -> int:
         with pytest.raises(DoesNotFit) as refused:

@@ -46,6 +46,15 @@ class Split:
     gpus: int
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How an engine tells that a model does not fit."""
+
+    refusal: str
+    layers: str  # its option for layers on the GPUs
+    advice: str
+
+
 def demand(model: Model, weight_bits: float, kv_bytes: float, cells: Cells, scratch_bytes: int) -> Demand:
     """The bytes of a model in a format with so many cells; `kv_bytes` is those of one of their elements."""
     table = round(model.vocab * model.hidden * weight_bits / 8)
@@ -82,22 +91,25 @@ def split(wanted: Demand, rooms: tuple[int, ...]) -> Split:
     return Split(min(layers, wanted.layers), len(rooms))
 
 
-def forced_split(wanted: Demand, rooms: tuple[int, ...], layers: int) -> Split:
+def forced_split(wanted: Demand, rooms: tuple[int, ...], layers: int, words: Words) -> Split:
     """As many layers on the GPUs as asked for; more than they hold is an error at load."""
     layers = min(layers, wanted.layers + 1)
-    if layers <= split(wanted, rooms).on_gpu:
+    most = split(wanted, rooms).on_gpu
+    if layers <= most:
         whole_on_one = layers * (wanted.layer_bytes + wanted.cell_bytes) + wanted.scratch_bytes <= max(rooms, default=0)
         return Split(layers, 1 if whole_on_one else len(rooms))
-    needed = wanted.whole_bytes * layers // (wanted.layers + 1)
-    missing = max(1, needed - sum(rooms))
+    needed = wanted.scratch_bytes * len(rooms) + wanted.output_bytes * (layers > wanted.layers)
+    needed += min(layers, wanted.layers) * (wanted.layer_bytes + wanted.cell_bytes)
     raise DoesNotFit(
-        f"Ollama would not load: num_gpu {layers} asks for about {_gib(needed)} of video memory, {_gib(sum(rooms))} "
-        "are free; leave num_gpu out and what does not fit goes to the host",
-        missing,
+        f"{words.refusal}: {words.layers} {layers} takes {_gib(needed)} of video memory, {_gib(sum(rooms))} are free; "
+        f"{most} layers fit, and without {words.layers} the rest goes to the host",
+        max(1, needed - sum(rooms)),
     )
 
 
-def plan(wanted: Demand, chosen: Split, slots: int, lane: int, host: Host, gpus: tuple[Gpu, ...]) -> MemoryPlan:
+def plan(
+    wanted: Demand, chosen: Split, slots: int, lane: int, host: Host, gpus: tuple[Gpu, ...], words: Words
+) -> MemoryPlan:
     """The reservation at load; raises DoesNotFit when the host cannot hold what is left to it."""
     layers = min(chosen.on_gpu, wanted.layers)
     output_on_gpu = chosen.on_gpu > wanted.layers
@@ -117,9 +129,8 @@ def plan(wanted: Demand, chosen: Split, slots: int, lane: int, host: Host, gpus:
     missing = memory.host_weight_bytes + memory.host_kv_bytes + shared - host.ram_bytes
     if missing > 0:
         raise DoesNotFit(
-            f"Ollama would not load: {slots} slots of {lane} tokens with the weights take {_gib(wanted.whole_bytes)}, "
-            f"more than GPU and host hold together; {_gib(missing)} missing; fewer slots (--num-parallel), a shorter "
-            "context (--num-ctx) or a smaller model would fit",
+            f"{words.refusal}: weights and {slots * lane} cells take {_gib(wanted.whole_bytes)}, more than GPU and "
+            f"host hold together; {_gib(missing)} missing; {words.advice}",
             missing,
         )
     return memory

@@ -1,7 +1,7 @@
 """llama.cpp's server: slots that divide a context, or share it, beside weights that may partly lie on the host."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,9 @@ from policies.engines.gguf_memory import (
     FIT_MARGIN_BYTES,
     Demand,
     Split,
+    Words,
     demand,
+    forced_split,
     plan,
     scratch_bytes,
     split,
@@ -31,8 +33,8 @@ from policies.engines.llama_options import (
 from policies.schedulers.llama_slots import LlamaSlots
 from sim.cache import KVCache
 from sim.engine import Deployment, MemoryPlan, Traits
-from sim.errors import DoesNotFit, UsageError
-from sim.hardware import GIB, MIB, Gpu, Host, Model
+from sim.errors import UsageError
+from sim.hardware import MIB, Gpu, Host, Model
 
 __all__ = ["DEFAULT_WEIGHTS", "OPTIONS", "VERSIONS", "deploy"]
 
@@ -40,6 +42,9 @@ DEFAULT_WEIGHTS = "q4_k_m"
 AUTO_SLOTS = 4
 OLD_CONTEXT = 4096  # unless told otherwise, before the context was fitted to the memory
 LEAST_FITTED_CONTEXT = 4096
+WORDS = Words(
+    "llama.cpp would not start", "n_gpu_layers", "a shorter context (--ctx-size) or a smaller model would fit"
+)
 
 
 def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> Deployment:
@@ -159,41 +164,12 @@ class _Start:
         wanted, rooms = self._demand(self.cells), self._rooms()
         if self.fits_layers:
             return split(wanted, rooms)
-        layers = min(self.asked["n_gpu_layers"], wanted.layers + 1)
-        most = split(wanted, rooms).on_gpu
-        if layers > most:
-            needed = wanted.scratch_bytes * len(rooms) + wanted.output_bytes * (layers > wanted.layers)
-            needed += min(layers, wanted.layers) * (wanted.layer_bytes + wanted.cell_bytes)
-            raise DoesNotFit(
-                f"llama.cpp would not start: n_gpu_layers {layers} with {self.cells.total} cells takes "
-                f"{needed / GIB:.1f} GiB of video memory, {sum(rooms) / GIB:.1f} GiB are free; {most} layers fit",
-                max(1, needed - sum(rooms)),
-            )
-        return Split(layers, len(rooms))
+        return forced_split(wanted, rooms, self.asked["n_gpu_layers"], WORDS)
 
     def _memory(self) -> MemoryPlan:
         cells = self.cells
-        wanted = self._demand(cells)
-        try:
-            memory = plan(wanted, self.split, 1, cells.total, self.host, self.gpus)
-        except DoesNotFit as error:
-            raise DoesNotFit(
-                f"llama.cpp would not start: weights and {cells.total} cells take {wanted.whole_bytes / GIB:.1f} GiB, "
-                f"more than GPU and host hold together; {error.missing_bytes / GIB:.1f} GiB missing; a shorter context "
-                "(--ctx-size) or a smaller model would fit",
-                error.missing_bytes,
-            ) from None
-        return MemoryPlan(
-            weight_bytes=memory.weight_bytes,
-            kv_bytes=memory.kv_bytes,
-            scratch_bytes=memory.scratch_bytes,
-            kv_tokens=cells.total,
-            context=cells.lane,
-            slots=cells.slots,
-            layers_on_host=memory.layers_on_host,
-            host_weight_bytes=memory.host_weight_bytes,
-            host_kv_bytes=memory.host_kv_bytes,
-        )
+        memory = plan(self._demand(cells), self.split, 1, cells.total, self.host, self.gpus, WORDS)
+        return replace(memory, context=cells.lane, slots=cells.slots)
 
     # -- the result
 

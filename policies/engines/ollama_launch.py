@@ -11,6 +11,7 @@ from policies.engines.gguf_cells import Cells, own_engine, upstream, whole
 from policies.engines.gguf_memory import (
     FIT_MARGIN_BYTES,
     Demand,
+    Words,
     demand,
     forced_split,
     plan,
@@ -41,6 +42,11 @@ DEFAULT_WEIGHTS = "q4_k_m"
 # Q4_K_M of Llama 3.1 8B, for callers that name no format.
 DEFAULT_WEIGHT_BITS = 4.8944
 SHORTEST_ADVISED = 512
+WORDS = Words(
+    "Ollama would not load",
+    "num_gpu",
+    "fewer slots (--num-parallel), a shorter context (--num-ctx) or a smaller model would fit",
+)
 VISION_BYTES = 2  # of a parameter of the part that sees, which is loaded with the model
 
 
@@ -199,10 +205,10 @@ class Launch:
         if "num_gpu" in self.asked:
             # the layers are asked for: nothing is left free on their account
             rooms = tuple(usable_bytes(gpu, 0) for gpu in self.gpus)
-            chosen = forced_split(wanted, rooms, self.asked["num_gpu"])
+            chosen = forced_split(wanted, rooms, self.asked["num_gpu"], WORDS)
         else:
             chosen = split(self.slots.reckoned, self.rooms)
-        return plan(wanted, chosen, self.slots.count, self.lane(self.slots.count), host, self.gpus)
+        return plan(wanted, chosen, self.slots.count, self.lane(self.slots.count), host, self.gpus, WORDS)
 
     def _spill_advice(self) -> str:
         fact = (
