@@ -1,233 +1,88 @@
 """llama.cpp's server: slots that divide a context, or share it, beside weights that may partly lie on the host."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from policies.caches.slots import SPAN_STEP, UNBOUNDED, SlotCache, padded, split_context
+from policies.caches.slots import UNBOUNDED, SlotCache
 from policies.caches.unified import UnifiedCache
-from policies.engines.gguf_cells import Cells, upstream, whole
-from policies.engines.gguf_memory import (
-    FIT_MARGIN_BYTES,
-    Demand,
-    Split,
-    Words,
-    demand,
-    forced_split,
-    plan,
-    scratch_bytes,
-    split,
-    usable_bytes,
-)
-from policies.engines.llama_options import (
-    KV_BYTES,
-    OPTIONS,
-    RELEASES,
-    VERSIONS,
-    Defaults,
-    defaults_of,
-    kv_type,
-    read_options,
-)
+from policies.engines.llama_launch import DEFAULT_WEIGHTS, Launch
+from policies.engines.llama_options import KV_BYTES, OPTIONS, VERSIONS
 from policies.schedulers.llama_slots import LlamaSlots
 from sim.cache import KVCache
-from sim.engine import Deployment, MemoryPlan, Traits
+from sim.engine import Deployment, Traits
 from sim.errors import UsageError
 from sim.hardware import MIB, Gpu, Host, Model
 
 __all__ = ["DEFAULT_WEIGHTS", "OPTIONS", "VERSIONS", "deploy"]
-
-DEFAULT_WEIGHTS = "q4_k_m"
-AUTO_SLOTS = 4
-OLD_CONTEXT = 4096  # unless told otherwise, before the context was fitted to the memory
-LEAST_FITTED_CONTEXT = 4096
-WORDS = Words(
-    "llama.cpp would not start", "n_gpu_layers", "a shorter context (--ctx-size) or a smaller model would fit"
-)
 
 
 def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> Deployment:
     """Plan the memory as the server's start would and choose scheduler and cache."""
     if not gpus:
         raise UsageError("llama.cpp needs a GPU here")
-    return _Start(gpus, host, model, options).deployment()
+    launch = Launch(gpus, host, model, options)
+    settled = _settled(launch)
+    return Deployment(
+        engine="llama_cpp",
+        version=launch.version,
+        options=settled,
+        gpus=gpus,
+        host=host,
+        model=model,
+        memory=launch.memory,
+        traits=Traits(
+            kernels="llama.cpp",
+            weights=launch.weights,
+            weight_bits=launch.bits,
+            kv_bytes_per_element=KV_BYTES[launch.kv_type],
+            unified_cells=launch.unified,
+            sampler="plain",
+        ),
+        scheduler=_scheduler(launch, settled),
+        cache=_cache(launch),
+        warnings=tuple(launch.warnings),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """How a context is divided among the slots."""
+def _settled(launch: Launch) -> dict[str, Any]:
+    """Every option's value."""
+    asked, defaults = launch.asked, launch.defaults
+    return {
+        "parallel": launch.slots,
+        "ctx_size": launch.cells.total,
+        "batch_size": launch.batch,
+        "ubatch_size": min(launch.ubatch, launch.batch),
+        "kv_unified": launch.unified,
+        "cont_batching": asked.get("cont_batching", True),
+        "cache_prompt": asked.get("cache_prompt", True),
+        "cache_ram": asked.get("cache_ram", defaults.cache_ram),
+        "cache_idle_slots": asked.get("cache_idle_slots", defaults.cache_idle_slots),
+        "slot_prompt_similarity": asked.get("slot_prompt_similarity", defaults.slot_prompt_similarity),
+        "n_gpu_layers": launch.split.on_gpu,
+        "cache_type": launch.kv_type,
+    }
 
-    slots: int
-    lane: int  # the longest context of one request
-    total: int  # cells of all slots together
-    unified: bool
 
-    def cache(self) -> Callable[[], KVCache]:
-        if self.unified:
-            return partial(UnifiedCache, self.slots, self.total, self.lane)
-        return partial(SlotCache, self.slots, self.lane)
+def _scheduler(launch: Launch, settled: Mapping[str, Any]) -> LlamaSlots:
+    """The server's loop with its options."""
+    token_bytes = launch.model.kv_bytes_per_token(KV_BYTES[launch.kv_type])
+    ram = settled["cache_ram"]
+    return LlamaSlots(
+        n_batch=settled["batch_size"],
+        n_ubatch=settled["ubatch_size"],
+        cont_batching=settled["cont_batching"],
+        slot_prompt_similarity=settled["slot_prompt_similarity"],
+        cache_prompt=settled["cache_prompt"],
+        cache_ram_tokens=UNBOUNDED if ram < 0 else ram * MIB // token_bytes,
+        cache_idle_slots=settled["cache_idle_slots"],
+        kv_bytes_per_token=token_bytes,
+    )
 
 
-class _Start:
-    """The decisions of one start, in their order."""
-
-    def __init__(self, gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str, Any]) -> None:
-        self.gpus, self.host, self.model = gpus, host, model
-        self.version = str(options.get("version") or VERSIONS[-1])
-        self.defaults: Defaults = defaults_of(self.version)
-        self.asked = read_options(options)
-        self.weights = str(options.get("weights") or DEFAULT_WEIGHTS).lower()
-        if options.get("weight_bits") is None:
-            raise UsageError(f"weights '{self.weights}' need weight_bits, the bits of a parameter")
-        self.bits = float(options["weight_bits"])
-        self.kv_type = kv_type(self.asked, options)
-        self.warnings = [*RELEASES.warnings(self.version)]
-        self._settle_slots()
-        self.ubatch = min(self.asked.get("batch_size", 2048), self.asked.get("ubatch_size", 512))
-        self.fits_layers = self.asked.get("n_gpu_layers") is None
-        self.cells = self._settle_context()
-        self.batch = min(self.asked.get("batch_size", 2048), self.cells.total)
-        if self.slots > self.batch:
-            raise UsageError(f"llama.cpp: {self.slots} slots (--parallel) need a batch_size of as many tokens")
-        self.split = self._settle_layers()
-
-    # -- slots and context
-
-    def _settle_slots(self) -> None:
-        parallel = self.asked.get("parallel", self.defaults.parallel)
-        if parallel == -1 and self.defaults.parallel != -1:
-            raise UsageError(f"llama.cpp {self.version} has no automatic number of slots: give --parallel")
-        self.slots = AUTO_SLOTS if parallel == -1 else parallel
-        self.unified = self.asked.get("kv_unified", parallel == -1) or self.defaults.always_unified
-
-    def _settle_context(self) -> _Cells:
-        """What was asked for, whatever it costs; else the model's context, or as much of it as the GPUs hold."""
-        asked = self.asked.get("ctx_size") or 0
-        if asked:
-            return self._divide(asked)
-        if not self.defaults.fits_context:
-            given = "ctx_size" in self.asked
-            return self._divide(self.model.max_context if given else min(OLD_CONTEXT, self.model.max_context))
-        whole = self.model.max_context
-        least = min(LEAST_FITTED_CONTEXT, whole)
-        fitting = self._largest_fitting(least, whole)
-        if fitting < whole:
-            self.warnings.append(f"ctx_size fitted to the memory: {fitting} of the model's {whole} tokens")
-        return self._divide(fitting)
-
-    def _largest_fitting(self, least: int, whole: int) -> int:
-        """The longest context beside which every layer fits; the least where even that one takes layers away."""
-        if self._all_fits(whole):
-            return whole
-        low, high = least // SPAN_STEP, whole // SPAN_STEP
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._all_fits(middle * SPAN_STEP):
-                low = middle
-            else:
-                high = middle
-        return max(least, low * SPAN_STEP)
-
-    def _all_fits(self, n_ctx: int) -> bool:
-        return split(self._demand(self._divide(n_ctx)), self._rooms()).on_gpu > self.model.layers
-
-    def _divide(self, n_ctx: int) -> _Cells:
-        most = self.model.max_context
-        if self.unified:
-            total = padded(n_ctx)
-            lane = total // self.slots if self.defaults.always_unified else total
-            return _Cells(self.slots, min(lane, most), total, unified=True)
-        lane = split_context(n_ctx, self.slots)
-        return _Cells(self.slots, min(lane, most), lane * self.slots, unified=False)
-
-    # -- memory
-
-    def _rooms(self) -> tuple[int, ...]:
-        """What the cards have; whoever lets the server choose leaves its margin free."""
-        chooses = self.defaults.fits_context and (self.fits_layers or not self.asked.get("ctx_size"))
-        return tuple(usable_bytes(gpu, FIT_MARGIN_BYTES if chooses else 0) for gpu in self.gpus)
-
-    def _demand(self, cells: _Cells) -> Demand:
-        scratch = scratch_bytes(self.model, self.ubatch, cells.lane, flash_attention=True)
-        return demand(self.model, self.bits, KV_BYTES[self.kv_type], self._reserved(cells), scratch)
-
-    def _reserved(self, cells: _Cells) -> Cells:
-        """Builds with separate streams also bound what a window keeps."""
-        if self.defaults.always_unified:
-            return whole(cells.total)
-        lane = cells.total if cells.unified else cells.total // cells.slots
-        return upstream(self.model, cells.slots, lane, self.ubatch, shared=cells.unified)
-
-    def _settle_layers(self) -> Split:
-        """As many layers as fit, or those asked for."""
-        wanted, rooms = self._demand(self.cells), self._rooms()
-        if self.fits_layers:
-            return split(wanted, rooms)
-        return forced_split(wanted, rooms, self.asked["n_gpu_layers"], WORDS)
-
-    def _memory(self) -> MemoryPlan:
-        cells = self.cells
-        memory = plan(self._demand(cells), self.split, 1, cells.total, self.host, self.gpus, WORDS)
-        return replace(memory, context=cells.lane, slots=cells.slots)
-
-    # -- the result
-
-    def deployment(self) -> Deployment:
-        memory = self._memory()
-        if memory.layers_on_host:
-            self.warnings.append(
-                f"{memory.layers_on_host} of {self.model.layers + 1} layers are on the host: every step is slower"
-            )
-        settled = self._settled()
-        return Deployment(
-            engine="llama_cpp",
-            version=self.version,
-            options=settled,
-            gpus=self.gpus,
-            host=self.host,
-            model=self.model,
-            memory=memory,
-            traits=Traits(
-                kernels="llama.cpp",
-                weights=self.weights,
-                weight_bits=self.bits,
-                kv_bytes_per_element=KV_BYTES[self.kv_type],
-                unified_cells=self.unified,
-                sampler="plain",
-            ),
-            scheduler=self._scheduler(settled),
-            cache=self.cells.cache(),
-            warnings=tuple(self.warnings),
-        )
-
-    def _settled(self) -> dict[str, Any]:
-        asked, defaults = self.asked, self.defaults
-        return {
-            "parallel": self.slots,
-            "ctx_size": self.cells.total,
-            "batch_size": self.batch,
-            "ubatch_size": min(self.ubatch, self.batch),
-            "kv_unified": self.unified,
-            "cont_batching": asked.get("cont_batching", True),
-            "cache_prompt": asked.get("cache_prompt", True),
-            "cache_ram": asked.get("cache_ram", defaults.cache_ram),
-            "cache_idle_slots": asked.get("cache_idle_slots", defaults.cache_idle_slots),
-            "slot_prompt_similarity": asked.get("slot_prompt_similarity", defaults.slot_prompt_similarity),
-            "n_gpu_layers": self.split.on_gpu,
-            "cache_type": self.kv_type,
-        }
-
-    def _scheduler(self, settled: Mapping[str, Any]) -> LlamaSlots:
-        token_bytes = self.model.kv_bytes_per_token(KV_BYTES[self.kv_type])
-        ram = settled["cache_ram"]
-        return LlamaSlots(
-            n_batch=settled["batch_size"],
-            n_ubatch=settled["ubatch_size"],
-            cont_batching=settled["cont_batching"],
-            slot_prompt_similarity=settled["slot_prompt_similarity"],
-            cache_prompt=settled["cache_prompt"],
-            cache_ram_tokens=UNBOUNDED if ram < 0 else ram * MIB // token_bytes,
-            cache_idle_slots=settled["cache_idle_slots"],
-            kv_bytes_per_token=token_bytes,
-        )
+def _cache(launch: Launch) -> Callable[[], KVCache]:
+    """The cells of all slots, empty."""
+    cells = launch.cells
+    if cells.unified:
+        return partial(UnifiedCache, cells.slots, cells.total, cells.lane)
+    return partial(SlotCache, cells.slots, cells.lane)
