@@ -1,25 +1,19 @@
 """vLLM V1: running requests first, then waiting ones, all from one token budget; memory runs out by preemption."""
 
-from bisect import bisect_left, insort
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from operator import attrgetter
+from bisect import bisect_left
+from dataclasses import dataclass
+from heapq import heappop
 
-from policies.caches.paged import PagedCache
 from policies.schedulers import option_checks as check
+from policies.schedulers.vllm_requests import VllmRequests
 from policies.schedulers.vllm_running import RunningPhase
 from sim.batch import Batch, Pass, Piece, prefill_cells
 from sim.cache import KVCache
 from sim.request import Request
-from sim.scheduler import Scheduler
-
-POLICIES = ("fcfs", "priority")
-
-_by_order = attrgetter("order")
 
 
 @dataclass
-class VllmV1(Scheduler):
+class VllmV1(VllmRequests):
     """The fields are the engine's own options."""
 
     max_num_seqs: int = 256
@@ -30,81 +24,33 @@ class VllmV1(Scheduler):
     watermark: float = 0.0
     long_prefill_token_threshold: int = 0
     long_prefill_token_threshold_adaptive: bool = False
-    policy: str = "fcfs"
-    async_scheduling: bool = False
     graph_sizes: tuple[int, ...] = ()
 
-    cache: PagedCache = field(init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         check.counts(self, "max_num_seqs", "max_num_batched_tokens", "max_model_len")
         check.counts(self, "long_prefill_token_threshold", least=0)
         check.numbers(self, "watermark", most=1)
-        check.word(self, "policy", POLICIES)
         check.switches(
-            self,
-            "enable_chunked_prefill",
-            "scheduler_reserve_full_isl",
-            "long_prefill_token_threshold_adaptive",
-            "async_scheduling",
+            self, "enable_chunked_prefill", "scheduler_reserve_full_isl", "long_prefill_token_threshold_adaptive"
         )
         if not isinstance(self.graph_sizes, tuple):
             check.refuse(self, "graph_sizes", "a tuple of batch sizes")
-        self.pipelined = self.async_scheduling
 
     def bind(self, cache: KVCache) -> None:
         """Take possession of a paged cache and start with empty queues."""
-        if not isinstance(cache, PagedCache):
-            raise TypeError(f"vllm_v1 needs a paged cache, got {type(cache).__name__}")
         super().bind(cache)
-        self.cache = cache
         self.context_limit = self.max_model_len
-        self._ranked: list[tuple[int, int, int, Request]] = []  # waits instead of `waiting` under the priority policy
-        self.running: dict[Request, None] = {}  # in order of admission
-        self.partial: list[Request] = []  # running but not in lockstep: prompts under way, decodes left out
-        self._prefilled: list[Request] = []  # their prompts ended with the step decided last
-        self._left_out: list[Request] = []
-        self._admissions = 0
         self._padded = padded_rows(self.graph_sizes)
-        self._spare = int(self.watermark * cache.num_blocks)
+        self._spare = int(self.watermark * self.cache.num_blocks)
 
-    # -- queues
-
-    def submit(self, request: Request) -> None:
-        """Join the end of the queue, or the place that the priority gives."""
-        if self.policy == "priority":
-            heappush(self._ranked, (*_rank(request), request))
-        else:
-            self.waiting.append(request)
+    # -- who may come in
 
     def notices(self, request: Request) -> bool:
         """A newcomer behind others, or with every place taken, changes nothing until something ends."""
         if self.policy == "priority" or self.long_prefill_token_threshold:
             return True
         return self.waiting[0] is request and len(self.running) < self.max_num_seqs
-
-    @property
-    def waiting_count(self) -> int:
-        """Requests not in the batch."""
-        return len(self.waiting) + len(self._ranked)
-
-    @property
-    def running_count(self) -> int:
-        """Requests in the batch."""
-        return len(self.running)
-
-    def finish(self, request: Request) -> None:
-        """Free the blocks and the place; a request preempted with its last token under way only leaves the queue."""
-        if request not in self.running:
-            self._drop_waiting(request)
-        elif request.lockstep and self.pipelined:  # it stopped by itself, with a row too many under way
-            self._let_go(request, 1)
-        else:
-            self._let_go(request, 0)
-
-    def abort(self, request: Request) -> None:
-        """A client's disconnect frees what the request holds."""
-        self.finish(request)
 
     # -- one step
 
@@ -234,49 +180,8 @@ class VllmV1(Scheduler):
             cap = max(cap, self.max_num_batched_tokens // eligible)
         return cap
 
-    def preempt(self, request: Request) -> None:
-        """Recompute later: free all blocks, forget the progress, go back to the front of the queue."""
-        sampling = self.pipelined and request not in self.partial and request not in self._prefilled
-        self._let_go(request, int(sampling))
-        request.computed = 0
-        request.preemptions += 1
-        if self.policy == "priority":
-            heappush(self._ranked, (*_rank(request), request))
-        else:
-            self.waiting.appendleft(request)
-
-    def _let_go(self, request: Request, unsettled: int) -> None:
-        """Take the request out of the batch and the memory."""
-        del self.running[request]
-        if request.lockstep:
-            self.decoding.leave(request)
-        elif request in self.partial:
-            self.partial.remove(request)
-        self.cache.release(request, unsettled)
-
-    def queue(self) -> list[Request]:
-        """The waiting requests, front first."""
-        return [entry[-1] for entry in sorted(self._ranked)] or list(self.waiting)
-
-    def _drop_waiting(self, request: Request) -> None:
-        if self.policy == "priority":
-            self._ranked = sorted(entry for entry in self._ranked if entry[-1] is not request)
-        else:
-            self.waiting.remove(request)
-
-    def leave_out(self, request: Request) -> None:
-        """A decoding request gets no token in this step: the budget ended before its turn."""
-        self.decoding.leave(request)
-        self.cache.leave(request)
-        insort(self.partial, request, key=_by_order)
-        self._left_out.append(request)
-
 
 def padded_rows(graph_sizes: tuple[int, ...]) -> list[int]:
     """For each number of rows that of the smallest captured graph that takes them; larger batches are not padded."""
     largest = max(graph_sizes, default=-1)
     return [graph_sizes[bisect_left(graph_sizes, rows)] for rows in range(largest + 1)]
-
-
-def _rank(request: Request) -> tuple[int, int, int]:
-    return request.priority, request.arrival_ps, request.id
