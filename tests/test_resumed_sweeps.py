@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from sim.cli.input_files import digests
 from sim.cli.keeping import SUFFIX, Kept
 from sim.cli.main import cli
 from sim.metrics import PointMetrics, summarise
@@ -125,7 +126,40 @@ def test_runs_of_another_scenario_are_refused(machine: Machine, tmp_path: Path, 
     cut_off(machine, place)
     done = simctl(words, "-o", f"json={place}", "--resume")
     assert done.exit_code == 3
-    assert "holds runs of another scenario: leave out --resume" in done.stderr
+    assert "holds runs of another scenario" in done.stderr
+    assert "leave out --resume to start over" in done.stderr
+
+
+@pytest.mark.parametrize("words", [SWEEP, COMPARE, PLAN], ids=["sweep", "compare", "plan"])
+@pytest.mark.parametrize(("flag", "column"), [("--profile", ""), ("--prompt-tokens", ":prompt")])
+def test_runs_of_an_input_file_that_changed_are_refused(
+    machine: Machine, tmp_path: Path, words: str, flag: str, column: str
+) -> None:
+    place, name = tmp_path / "results.json", "lengths.csv" if column else "profile.json"
+    profile = ROOT / "calibration" / "profiles" / "measured.json"
+    own, content = tmp_path / name, "prompt\n90\n120\n" if column else profile.read_text(encoding="utf-8")
+    own.write_text(content, encoding="utf-8")
+    asked = (*(words.replace(LENGTHS, "").split()), "--output-tokens", "20", "--slo", "ttft=1s", flag, f"{own}{column}")
+    machine.patience = 3
+    assert simctl("", *asked, "-o", f"json={place}").exit_code == 130
+    machine.patience = None
+    own.write_text(content + "\n" if name == "profile.json" else content + "70\n", encoding="utf-8")
+    done = simctl("", *asked, "-o", f"json={place}", "--resume")
+    assert done.exit_code == 3
+    assert "input files that have changed" in done.stderr
+    own.write_text(content, encoding="utf-8")
+    assert simctl("", *asked, "-o", f"json={place}", "--resume").exit_code == 0
+
+
+def test_weights_of_many_gib_are_known_without_being_read_whole(tmp_path: Path) -> None:
+    weights = tmp_path / "model.gguf"
+    with weights.open("wb") as file:
+        file.truncate(40 << 30)
+    known = digests([str(weights), "a100-40g", None])
+    assert set(known) == {str(weights)}
+    with weights.open("r+b") as file:
+        file.write(b"GGUF")
+    assert digests([str(weights)]) != known
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b'{"scenario": 1}\n', b"[]\n"])
@@ -152,7 +186,7 @@ def test_resuming_what_was_never_begun_is_a_sweep(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_the_record_and_not_the_sweep(machine: Machine, tmp_path: Path) -> None:
-    if not Path("/dev/full").exists():
+    if not Path("/dev/full").is_char_device():
         pytest.skip("this system has no device that is always full")
     place = tmp_path / "results.json"
     Path(f"{place}{SUFFIX}").symlink_to("/dev/full")

@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from reports.schema import decode, encode
+from sim.cli.input_files import digests
 from sim.cli.outputs import Output
 from sim.cli.provenance import simctl_version
 from sim.cli.study import Study, scenario_table
@@ -36,7 +37,10 @@ class Kept:
         if not lines:
             return 0
         if not isinstance(lines[0], dict) or lines[0].get("scenario") != self.scenario:
-            raise BadScenario(f"{self.path} holds runs of another scenario: leave out --resume to start over")
+            raise BadScenario(
+                f"{self.path} holds runs of another scenario, or of input files that have changed since: "
+                "leave out --resume to start over"
+            )
         try:
             self._known = {line["run"]: _decoded(line["measured"]) for line in lines[1:]}
         except (KeyError, TypeError, ValueError, BadScenario) as error:
@@ -114,7 +118,8 @@ def _beside(results: Path, scenario: Sequence[Any]) -> Kept:
 def of_study(study: Study) -> list[Any]:
     """What the runs of a study depend on."""
     rows = [repr((row.variant, row.deployment.options if row.deployment else None)) for row in study.rows]
-    return [encode(scenario_table(study)), rows]
+    words = (getattr(study.flags, field.name) for field in fields(study.flags))
+    return [encode(scenario_table(study)), rows, digests(words)]
 
 
 def _lines(path: Path) -> list[Any]:

@@ -14,6 +14,7 @@ from sim.cli import plan_results
 from sim.cli.candidates import CARDS_IN_A_MACHINE, COMMON_CARDS, Tuning, candidates
 from sim.cli.engine_options import META_KEY
 from sim.cli.flags import Flags, unset
+from sim.cli.input_files import digests
 from sim.cli.prices import Prices, dollars, parse_prices
 from sim.cli.sizing import Sizing
 from sim.cli.study import slo_text
@@ -57,7 +58,7 @@ class Question:
     @property
     def decides(self) -> list[Any]:
         """What the runs depend on."""
-        return [scenario_table(self), [repr(variant) for variant in self.variants]]
+        return [scenario_table(self), [repr(variant) for variant in self.variants], digests(self.flags.values())]
 
     def describe(self) -> str:
         """What would be considered."""
