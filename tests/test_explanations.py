@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sim import compose
 from sim.batch import Batch, Pass
-from sim.cli.failing import parse_conditions
+from sim.cli.conditions import parse_conditions
 from sim.cli.main import cli
 from sim.cli.memory_cliff import memory_cliff_slots
 from sim.cli.variants import Prepared
@@ -258,6 +258,39 @@ def test_a_condition_on_the_capacity_decides_the_exit_code(condition: str, code:
 def test_a_condition_on_a_load_decides_the_exit_code(condition: str, code: int) -> None:
     done = simctl(f"run --engine vllm --users 2 {QUICK} --fail-if {condition}")
     assert done.exit_code == code, done.stderr
+
+
+NO_SEAT = "sweep --gpu rtx-4090 --engine vllm --engine llama_cpp --seeds 1 --requests 20 --jobs 1 --prompt-tokens 200"
+NO_SEAT += " --output-tokens 10 --profile datasheet --users 1,2 --weights fp16 --vram 17GiB"
+
+
+@pytest.mark.parametrize(
+    ("words", "condition", "code", "said"),
+    [
+        ("--users 8,64", "capacity<5", 99, "vllm: capacity was not measured (8 users break the SLO)"),
+        ("--users 8,64", "capacity<50", 99, "vllm: capacity is at most 7 (8 users break the SLO)"),
+        ("--users 8,64", "capacity>7", 0, ""),
+        ("--users 8,64", "people<1", 99, "vllm: people was not measured, and --fail-if asks for people<1"),
+        ("--users 8 --timeout 150ms", "ttft_p50>10m", 0, ""),
+        ("--users 8 --timeout 150ms", "e2e_p50>10m", 99, "e2e_p50 is beyond any bound (0 of "),
+        ("--users 8 --timeout 150ms", "e2e_p50<10m", 0, ""),
+        ("--users 8 --output-tokens 1", "tpot_p99>10m", 99, "vllm at 8: tpot_p99 was not measured"),
+        ("--load poisson:2", "capacity<50", 99, "vllm: capacity was not measured"),
+    ],
+)
+def test_what_was_not_measured_passes_no_condition(words: str, condition: str, code: int, said: str) -> None:
+    seats = "--engine vllm --max-num-seqs 6 --slo ttft=1us --no-explain"
+    done = simctl(f"sweep {seats} {QUICK.replace('--seeds 2', '--seeds 1')} {words} --fail-if {condition}")
+    assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("condition", "code"), [("capacity<1", 99), ("capacity>100", 0), ("slo", 99), ("ttft_p50>10m", 99)]
+)
+def test_a_variant_that_does_not_fit_carries_nobody(condition: str, code: int) -> None:
+    done = simctl(f"{NO_SEAT} --fail-if {condition}")
+    assert done.exit_code == code, done.stderr
+    assert ("vllm: " in done.stderr and "(it does not fit in memory)" in done.stderr) == (code == 99)
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ def command(vary: tuple[str, ...], **flags: Any) -> int:
     """What a change would bring: every combination of what is varied, under the same requests."""
     from sim.cli import failing, keeping, outputs, terminal
     from sim.cli.cases import cases, describe
+    from sim.cli.conditions import parse_conditions
     from sim.cli.side_by_side import compared
 
     asked = read(flags)
     places = outputs.parse_outputs(asked.output)
     chosen = cases(asked, vary)
-    conditions = failing.parse_conditions(asked.fail_if, refines=chosen[0].study.plan.refine)
+    conditions = parse_conditions(asked.fail_if, refines=chosen[0].study.plan.refine)
     if asked.dry_run:
         click.echo(describe(chosen), nl=False)
         return 0

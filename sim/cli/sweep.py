@@ -27,12 +27,13 @@ def command(**flags: Any) -> int:
 def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
     from sim.cli import dry_run, failing, keeping, outputs, searching, sensitivity, terminal
+    from sim.cli.conditions import parse_conditions
     from sim.cli.study import study
 
     asked = read(flags)
     places = outputs.parse_outputs(asked.output)
     resolved = study(asked)
-    conditions = failing.parse_conditions(asked.fail_if, refines=resolved.plan.refine)
+    conditions = parse_conditions(asked.fail_if, refines=resolved.plan.refine)
     if asked.sensitivity:
         sensitivity.require_searchable(resolved)
     if asked.dry_run:
