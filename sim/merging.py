@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from sim.judging import Judgement, interval
 from sim.metrics import PointMetrics
 
 
@@ -25,6 +26,11 @@ def merge(points: Sequence[PointMetrics]) -> MergedMetrics:
     if not points:
         raise ValueError("nothing to merge: at least one seed must have run")
     return MergedMetrics(_each(points, _total), _each(points, min), _each(points, max), len(points))
+
+
+def judge(seeds: Sequence[PointMetrics]) -> Judgement:
+    """Whether a point keeps the SLO."""
+    return interval(tuple(share for point in seeds for share in point.batches)).judge()
 
 
 def _each(values: Sequence[Any], combine: Callable[[list[Any]], Any]) -> Any:

@@ -29,7 +29,7 @@ from sim.variant import Demand, Variant
 SLOW_HOST = (
     "id = 'slow'\nname = 'Slow'\nram_bytes = 64000000000\nram_gbs = 80.0\ncpu_tflops = 1.0\nsingle_thread = 0.05\n"
 )
-COMMON = "sweep --profile datasheet --jobs 1 --quiet --seeds 2 --requests 160 --users 1..64 -o json"
+COMMON = "sweep --profile datasheet --jobs 1 --quiet --seeds 2 --users 1..64 -o json"
 
 
 VLLM = Variant("vllm", "vllm", "a100-40g-sxm", "llama-3.1-8b", options={"max_num_seqs": 8})
@@ -106,7 +106,8 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @cache
 def cliff(words: str) -> dict[str, Any]:
-    done = CliRunner().invoke(cli, f"{COMMON} {words}".split(), prog_name="simctl")
+    requests = "" if "--load burst" in words else "--requests 160"
+    done = CliRunner().invoke(cli, f"{COMMON} {requests} {words}".split(), prog_name="simctl")
     assert done.exit_code == 0, done.stderr
     (found,) = json.loads(done.stdout)["cliffs"]
     return dict(found)

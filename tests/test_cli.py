@@ -22,8 +22,8 @@ from sim.metrics import summarise
 from tests.test_document import schema_violations
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ["--engine", "vllm", "--requests", "20", "--seeds", "1", "--jobs", "1", "--prompt-tokens", "64"]
-QUICK += ["--output-tokens", "32"]
+ONCE = ["--engine", "vllm", "--seeds", "1", "--jobs", "1", "--prompt-tokens", "64", "--output-tokens", "32"]
+QUICK = [*ONCE, "--requests", "20"]
 SWEEP = ["sweep", "--gpu", "a100-40g", *QUICK]
 
 
@@ -59,13 +59,14 @@ def test_a_short_gpu_name_is_resolved_to_one_card_and_the_output_says_which() ->
 @pytest.mark.parametrize(
     "words",
     [
-        ["--users", "2,3", "--max-num-seqs", "2", "--no-enable-prefix-caching"],
-        ["--load", "poisson:2", "--think", "exp:2s", "--slo", "rag"],
-        ["--users", "4", "--load", "burst", "--replicas", "2", "--router", "least-loaded", "--kv-type", "fp8"],
+        [*QUICK, "--users", "2,3", "--think", "exp:2s", "--max-num-seqs", "2", "--no-enable-prefix-caching"],
+        [*QUICK, "--load", "poisson:2", "--slo", "rag"],
+        [*QUICK, "--load", "closed:3"],
+        [*ONCE, "--users", "4", "--load", "burst", "--replicas", "2", "--router", "least-loaded", "--kv-type", "fp8"],
     ],
 )
 def test_the_scenario_in_the_results_gives_the_same_results_again(words: list[str]) -> None:
-    first = results(*SWEEP, *words)
+    first = results("sweep", "--gpu", "a100-40g", *words)
     again = ["sweep"]
     for flag, value in first["scenario"].items():
         for each in value if isinstance(value, list) else [value]:
@@ -248,6 +249,8 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
     "negative lengths": (["--prompt-tokens", "-3"], 2, "-3"),
     "missing lengths file": (["--prompt-tokens", "no-such.csv"], 3, "cannot read lengths from no-such.csv"),
     "missing step table": (["--step-table", "no-such.json"], 3, "step table no-such.json: cannot be read"),
+    "users of a load that has its own": (["--load", "closed:32"], 2, "--load closed:32 does not use --users"),
+    "users of a rate": (["--load", "poisson:2"], 2, "it states its own size: leave --users out"),
     "infinite rate": (["--load", "poisson:inf"], 2, "not a finite number"),
     "negative think time": (["--think", "-1s"], 2, "negative"),
     "think time without unit": (["--think", "10"], 2, "needs a unit"),

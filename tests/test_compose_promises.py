@@ -223,9 +223,25 @@ def test_an_open_load_has_a_budget_of_its_rate_whatever_the_users(rate: int, req
 
 @pytest.mark.parametrize(("text", "count"), [("burst", 9), ("offline", 9), ("single", 1), ("burst:4", 4)])
 def test_all_at_once_is_measured_whole(text: str, count: int) -> None:
-    load = compose.traffic(Demand(load=text, requests=50)).workload(9)
+    load = compose.traffic(Demand(load=text)).workload(9)
     assert isinstance(load, Burst)
     assert (load.requests, load.warmup, load.cooldown) == (count, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("load", "given"),
+    [
+        ("burst", {"requests": 100}),
+        ("offline:4", {"requests": 100}),
+        ("single", {"requests": 2}),
+        ("poisson:2", {"think": "10s"}),
+        ("burst:3", {"think": "10s"}),
+    ],
+)
+def test_what_a_load_does_not_use_is_refused(load: str, given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(UsageError, match=f"--load {load} does not use --{name}, .*: leave --{name} out"):
+        compose.traffic(Demand(load=load, **given))
 
 
 @pytest.mark.parametrize("text", ["closed", "burst", "Closed "])
@@ -377,3 +393,14 @@ def test_a_sweep_has_a_row_for_every_variant_and_load_in_order() -> None:
     assert [row["keeps"] for row in rows] == [True] * 4
     (hopeless,) = compose.sweep(pair[:1], Demand(requests=20), "1", Slo(ttft_s=1e-6), seeds=1)
     assert hopeless["keeps"] is False
+
+
+@pytest.mark.parametrize("load", ["closed:8", "poisson:2", "single"])
+def test_a_sweep_by_users_refuses_a_load_that_takes_none(load: str) -> None:
+    with pytest.raises(UsageError, match=f"load '{load}' states its own size"):
+        swept([VLLM], Demand(load=load), "1,2,4")
+
+
+def test_variants_of_the_same_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="two variants are called 'vllm': give each an id of its own"):
+        swept([VLLM, replace(VLLM, gpu="l4")], Demand(requests=20), "1")

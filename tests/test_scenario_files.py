@@ -77,6 +77,19 @@ def test_the_example_in_the_docs_gives_each_engine_its_options() -> None:
     assert found["scenario"]["slo"] == "ttft=500ms,tpot=40ms"
 
 
+def test_a_load_that_is_typed_leaves_out_the_users_of_the_file(scenario: Path) -> None:
+    assert [point["rate"] for point in results("run", str(scenario), "--load", "poisson:2")["points"]] == [2.0]
+
+
+def test_what_the_load_of_a_file_does_not_use_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(SCENARIO.replace("users = [1, 2]", "load = 'burst:4'"), encoding="utf-8")
+    done = simctl("sweep", str(path))
+    assert done.exit_code == 3
+    assert "--load burst:4 does not use --requests" in done.stderr
+    assert f"{path}:" in done.stderr
+
+
 def test_a_file_serves_one_load_as_well(scenario: Path) -> None:
     assert [point["users"] for point in results("run", str(scenario), "--users", "2")["points"]] == [2]
 

@@ -179,10 +179,11 @@ def test_a_dry_run_counts_the_searches() -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--users", "1,8"], "write --users 1..128"), (["--load", "poisson:3"], "leave out --load poisson:3")],
+    [("--users 1,8", "write --users 1..128"), ("--load poisson:3", "leave out --load poisson:3")],
 )
-def test_what_has_no_capacity_to_look_for_is_refused(words: list[str], message: str) -> None:
-    done = simctl("--sensitivity", *words)
+def test_what_has_no_capacity_to_look_for_is_refused(words: str, message: str) -> None:
+    asked = f"sweep --gpu a100-40g --engine vllm --sensitivity {words}"
+    done = CliRunner().invoke(cli, asked.split(), prog_name="simctl")
     assert done.exit_code == 2
     assert message in done.stderr
 

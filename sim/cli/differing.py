@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reports.comparison import Compared, Difference, Stretch
 from sim.capacity import judged_bracket
-from sim.cli.study import judge
+from sim.merging import judge
 from sim.metrics import PointMetrics
 from sim.paired import Gap, crossing, gap
 

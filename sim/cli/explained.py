@@ -8,9 +8,9 @@ from sim.cause import Account, Bound, Limit, StepShares, account, candidates, re
 from sim.cli.place import Place
 from sim.cli.proving import Prober, Proof, band, prove
 from sim.cli.step_parts import step_shares
-from sim.cli.study import Study, judge
+from sim.cli.study import Study
 from sim.cli.variants import Prepared
-from sim.merging import merge
+from sim.merging import judge, merge
 from sim.metrics import PointMetrics
 from sim.request import End
 from sim.runner import Runner

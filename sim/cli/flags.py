@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sim.cli.engine_options import META_KEY, EngineOptions
+from sim.cli.scenario_command import TYPED_KEY
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,11 +52,21 @@ class Flags:
     explain: bool
     sensitivity: bool
     engine_options: EngineOptions
+    users_given: bool = False  # for this load, and not as the command has them
 
 
 def read(flags: dict[str, Any]) -> Flags:
     """The flags of the command that click is running, with the engine options set aside for it."""
-    return Flags(**flags, engine_options=click.get_current_context().meta[META_KEY])
+    running = click.get_current_context()
+    return Flags(**flags, engine_options=running.meta[META_KEY], users_given=_users_given(running))
+
+
+def _users_given(running: click.Context) -> bool:
+    """A file's users belong to the file's load, and not to one that was typed beside it."""
+    typed = running.meta.get(TYPED_KEY, ())
+    if "load" in typed and "users" not in typed:
+        return False
+    return running.get_parameter_source("users") is not ParameterSource.DEFAULT
 
 
 def shared(users: str, seeds: int, **changes: dict[str, Any]) -> Callable[[Command], Command]:

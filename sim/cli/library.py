@@ -33,7 +33,7 @@ def flags_of(**given: Any) -> Flags:
             options.append((name.replace("_", "-"), str(value).lower() if isinstance(value, bool) else str(value)))
         elif value is not None:
             flags[name] = _typed(name, value)
-    return Flags(**flags, engine_options=tuple(options))
+    return Flags(**flags, engine_options=tuple(options), users_given="users" in given)
 
 
 def _typed(name: str, value: Any) -> Any:

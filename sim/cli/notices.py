@@ -6,10 +6,11 @@ from sim import compose
 from sim.capacity import Bracket
 from sim.cli.explained import Explanation
 from sim.cli.memory_cliff import memory_cliff_slots
-from sim.cli.study import Study, judge
+from sim.cli.study import Study
 from sim.cli.tuning import TUNABLE
 from sim.cli.variants import Prepared
 from sim.judging import Judgement
+from sim.merging import judge
 from sim.metrics import PointMetrics
 from sim.sweep import Findings
 

@@ -13,6 +13,7 @@ from sim.errors import BadScenario, NotSupported, UsageError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 META_KEY = "simctl.scenario_file"
+TYPED_KEY = "simctl.typed_beside_it"
 
 
 def scenario_argument(command: Command) -> Command:
@@ -33,6 +34,7 @@ class ScenarioCommand(EngineCommand):
         file = read(Path(positional[0]))
         ctx.meta[META_KEY] = file
         typed = {option.name for option in self._options(ctx) for word in own if _gives(word, option)}
+        ctx.meta[TYPED_KEY] = typed
         from_file, more = self._words_of(ctx, file, typed)
         return [*from_file, *own], (*more, *others)
 

@@ -10,8 +10,9 @@ from sim.cli.open_loop import stability_rate
 from sim.cli.results import document
 from sim.cli.sensitivity import sensitivity
 from sim.cli.shift_notices import outgrown
-from sim.cli.study import Study, hopeless, judge
+from sim.cli.study import Study, hopeless
 from sim.cli.terminal import Screen
+from sim.merging import judge
 from sim.metrics import PointMetrics
 from sim.runner import Runner
 from sim.sweep import Findings, sweep

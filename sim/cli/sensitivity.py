@@ -9,10 +9,10 @@ from sim.capacity import bracket
 from sim.cli.explained import Explanation
 from sim.cli.shifts import Shift, shifts
 from sim.cli.sizing import next_load
-from sim.cli.study import Study, judge
+from sim.cli.study import Study
 from sim.errors import UsageError
 from sim.judging import Judgement
-from sim.merging import merge
+from sim.merging import judge, merge
 from sim.metrics import PointMetrics
 from sim.runner import Key, Run, Runner
 

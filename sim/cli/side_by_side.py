@@ -13,9 +13,9 @@ from sim.cli.explained import Explainer
 from sim.cli.flags import Flags
 from sim.cli.keeping import Kept
 from sim.cli.results import document
-from sim.cli.study import judge
 from sim.cli.terminal import Screen
 from sim.cli.varying import parse_axes
+from sim.merging import judge
 from sim.metrics import PointMetrics
 from sim.sweep import Findings, sweep
 

@@ -11,7 +11,6 @@ from sim.cli.tuning import with_tuned
 from sim.cli.variants import Prepared, asked_variants, prepare
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, UsageError
-from sim.judging import Judgement, interval
 from sim.metrics import PointMetrics, summarise
 from sim.runner import Memory, Progress, Runner, cores
 from sim.scenario import Scenario
@@ -34,8 +33,7 @@ class Study:
     @property
     def by_users(self) -> bool:
         """Whether the load takes its size from the number of users."""
-        named = self.flags.load.strip().lower()
-        return self.traffic.trace is None and named in ("closed", "burst", "offline")
+        return self.traffic.by_users
 
     @property
     def plan(self) -> Plan:
@@ -92,17 +90,14 @@ def study(flags: Flags) -> Study:
     grid = parse_user_grid(flags.users)
     traffic = compose.traffic(demand)
     traffic.load(grid.users[0])
+    if flags.users_given:
+        compose.refuse_unused(demand, ["users"])
     compose.router(flags.router)
     slo = compose.slo(flags.slo)
     rows = prepare(flags)
     if not flags.engine:
         rows = with_tuned(rows, traffic, slo, range(flags.seed, flags.seed + flags.seeds))
     return Study(flags, tuple(rows), traffic, grid, slo)
-
-
-def judge(seeds: list[PointMetrics]) -> Judgement:
-    """Whether a point keeps the SLO."""
-    return interval(tuple(share for point in seeds for share in point.batches)).judge()
 
 
 def hopeless(seeds: list[PointMetrics]) -> bool:
@@ -115,7 +110,8 @@ def scenario_table(study: Study) -> dict[str, Any]:
     flags, load = study.flags, study.traffic
     card, host, model = compose.machine(study.rows[0].variant)
     table = {name.replace("_", "-"): getattr(flags, name) for name in SCENARIO_FLAGS}
-    table |= {"engine": list(flags.engine) or None, "think": load.think.text, "users": study.grid.text}
+    table |= {"engine": list(flags.engine) or None, "users": study.grid.text if study.by_users else None}
+    table |= {"think": load.think.text if "think" in compose.used(load.demand) else None}
     table |= {"prompt-tokens": load.prompt.text, "output-tokens": load.output.text}
     table |= {"slo": slo_text(study.slo)}
     if flags.trace is not None:  # which has the lengths in it

@@ -2,6 +2,7 @@
 
 from sim.compose.demands import Traffic, slo, traffic
 from sim.compose.deployments import default_weights, deploy
+from sim.compose.load_options import refuse_unused, used
 from sim.compose.machines import DEFAULT_MODEL, cards, hosts, machine
 from sim.compose.names import (
     engine,
@@ -31,6 +32,7 @@ __all__ = [
     "machine",
     "option_value",
     "profile_of",
+    "refuse_unused",
     "router",
     "router_names",
     "scenario",
@@ -42,4 +44,5 @@ __all__ = [
     "step_trust",
     "sweep",
     "traffic",
+    "used",
 ]

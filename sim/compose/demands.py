@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from sim.compose.load_options import refuse_unused, used
 from sim.errors import UnknownName, UsageError
 from sim.naming import fold
 from sim.slo import SLO_PRESETS, Slo
 from sim.variant import Budget, Demand, closed_budget, open_budget
 from sim.workload import Workload
-from workloads.arrivals import COUNTED, TRACE, Load, parse_load
+from workloads.arrivals import TRACE, Load, parse_load
 from workloads.lengths import Lengths, parse_lengths
 from workloads.open_loop import Burst, OpenLoop
 from workloads.presets import preset
@@ -51,12 +52,17 @@ class Traffic:
     think: Think
     trace: Trace | None = None  # the requests themselves
 
+    @property
+    def by_users(self) -> bool:
+        """Whether the load takes its size from the number of users."""
+        return "users" in used(self.demand)
+
     def load(self, users: int | None) -> Load:
         """The load itself; one that names no number takes the number of users."""
         if self.trace is not None:
             return Load(TRACE, self.trace.rate)
         text = self.demand.load
-        if text.strip().lower() not in COUNTED or text.strip().lower() == "single":
+        if not self.by_users:
             return parse_load(text)
         if users is None:
             raise UsageError(f"load '{text}' needs a number: write {text}:32, or --users 32")
@@ -99,6 +105,8 @@ def traffic(demand: Demand) -> Traffic:
     """The distributions that a demand names; a length given by itself wins over the workload's."""
     if demand.trace is not None:
         return _traced(demand, demand.trace)
+    usual = Demand()
+    refuse_unused(demand, [name for name in ("requests", "think") if getattr(demand, name) != getattr(usual, name)])
     base = preset(demand.workload)
     prompt = parse_lengths(demand.prompt_tokens, "prompt") if demand.prompt_tokens else base.prompt
     output = parse_lengths(demand.output_tokens, "output") if demand.output_tokens else base.output
