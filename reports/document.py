@@ -168,6 +168,7 @@ class Point:
     judgement: Judgement | None = None  # of the attainment against the target
     attainment_low: float | None = None  # the ends of its interval
     attainment_high: float | None = None
+    trust: Trust | None = None  # of the steps that were taken
 
 
 @dataclass(frozen=True, slots=True)

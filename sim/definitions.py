@@ -118,6 +118,12 @@ METRIC_DEFINITIONS = {
         "five consecutive parts of the window of each seed, each counts once",
         _WINDOW,
     ),
+    "trust": Definition(
+        "how near to measurements the step times are: as their profile or step table is, and extrapolated where a step "
+        "left what the table was measured for; a variant's is that of its worst point",
+        "one step suffices",
+        "every step, warm-up included",
+    ),
     "low_high": Definition(
         "the lowest and the highest seed, not a confidence interval; between them counts are summed over the seeds "
         "and everything else is averaged",

@@ -84,6 +84,7 @@ class PointMetrics:
     batches: tuple[float, ...] = ()  # the attainment of consecutive requests, in a few equal batches
     blame: Blame = field(default_factory=Blame)
     pile_up: tuple[float, ...] = ()  # shares of the arrivals that stay, in consecutive parts of the window
+    extrapolated: int = 0  # 1 where a step lay outside what step times were measured for; merged, how many seeds
 
     @property
     def thin(self) -> tuple[str, ...]:
@@ -127,6 +128,7 @@ def summarise(result: Result, slo: Slo) -> PointMetrics:
         batches=batches(_marks(slo, measured, unanswered)),
         blame=blame(result, rows, window),
         pile_up=pile_up(result.requests, window),
+        extrapolated=int(result.scenario.cost.trust == "extrapolated"),
     )
 
 

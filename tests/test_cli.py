@@ -145,6 +145,21 @@ def test_a_measured_step_table_takes_the_place_of_the_data_sheet() -> None:
     assert fast != slow
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_leaves_the_step_table_is_called_extrapolated(monkeypatch: pytest.MonkeyPatch, jobs: str) -> None:
+    """Also where the steps are taken in another process."""
+    monkeypatch.setattr("sim.runner.WORTH_PROCESSES", 0)
+    table = ROOT / "calibration" / "measurements" / "rand78m-llamacpp-unified.json"
+    words = ["sweep", "--gpu", "a100-40g", "--engine", "llama_cpp", "--step-table", str(table), "--parallel", "32"]
+    words += ["--prompt-tokens", "200", "--output-tokens", "20", "--requests", "20", "--seeds", "2", "--jobs", jobs]
+    found = results(*words, "--users", "2,32")
+    assert [point["trust"] for point in found["points"]] == ["measured", "extrapolated"]
+    assert found["variants"][0]["trust"] == found["cliffs"][0]["trust"] == "extrapolated"
+    found = results(*words, "--users", "2,4")
+    assert {point["trust"] for point in found["points"]} == {"measured"}
+    assert found["variants"][0]["trust"] == found["cliffs"][0]["trust"] == "measured"
+
+
 def test_a_policy_takes_the_place_of_the_engines_own_with_its_options() -> None:
     done = simctl(*SWEEP, "--users", "4", "--scheduler", "sjf:noise=0.3", "-o", "json")
     assert done.exit_code == 0

@@ -442,7 +442,7 @@ def test_metrics_pickle_and_come_out_the_same_twice() -> None:
 
 def test_every_metric_is_defined() -> None:
     spelt = {"kv": "kv_used", "ttft_breakdown": "ttft_breakdown_ms", "queue": "queue_ms"}
-    spelt |= {"batches": "judgement", "blame": "binding", "pile_up": "status"}
+    spelt |= {"batches": "judgement", "blame": "binding", "pile_up": "status", "extrapolated": "trust"}
     spelt |= {name: f"{name}_ms" for name in ("ttft", "tpot", "itl", "stall", "e2e")}
     untold = {"unanswered", "met", "breaches"}  # counts that the definition of attainment explains
     names = {spelt.get(field.name, field.name) for field in fields(PointMetrics)} - untold

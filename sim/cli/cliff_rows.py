@@ -1,10 +1,8 @@
 """A variant's cliff as it is published."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from reports.document import Cliff, CliffStatus, Counterfactual, SteepRise, Trust
-from sim import compose
 from sim.cause import Limit
 from sim.cli.explained import Explanation
 from sim.cli.memory_cliff import memory_cliff_slots
@@ -22,7 +20,12 @@ Points = Mapping[int, Sequence[PointMetrics]]
 
 
 def cliff_row(
-    study: Study, row: Prepared, points: Points, told: Explanation | None, stability_rate: float | None
+    study: Study,
+    row: Prepared,
+    points: Points,
+    told: Explanation | None,
+    stability_rate: float | None,
+    trust: Trust | None,
 ) -> Cliff:
     """Everything that is known of where a variant gives way."""
     passing, failing = (0, None) if told is None else (told.bracket.passing, told.bracket.failing)
@@ -44,7 +47,7 @@ def cliff_row(
         cause=told.cause if told else _overrun(study, stability_rate),
         knob=proof.change if proof else None,
         counterfactual=Counterfactual(proof.change, proof.capacity) if proof and proof.gains else None,
-        trust=trust(row),
+        trust=trust,
         reason=reason(row, told) if told else None,
     )
 
@@ -53,13 +56,6 @@ def _overrun(study: Study, stability_rate: float | None) -> Limit | None:
     """More arrives than is served: the queue grows whatever else is short."""
     overrun = stability_rate is not None and study.traffic.load(None).value > stability_rate
     return "queue" if overrun else None
-
-
-def trust(row: Prepared) -> Trust | None:
-    """How far the variant's step times can be relied on."""
-    if row.deployment is None:
-        return None
-    return cast(Trust, compose.step_trust(row.variant, row.deployment))
 
 
 def _waits(points: Points) -> dict[int, float]:

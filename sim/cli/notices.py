@@ -111,6 +111,8 @@ def advice(study: Study, told: Mapping[str, Explanation], trust: Mapping[str, st
 
 def _off(row: Prepared, trust: str | None) -> str:
     """How far step times of a label are off in four cases of five, where the profile knows."""
+    if row.variant.step_table is not None:
+        return ""
     kernels = row.deployment.traits.kernels if row.deployment else ""
     low, high = compose.profile_of(row.variant).band(kernels, trust or "", "step")
     return "" if low == high else f" ({low - 1:+.0%} to {high - 1:+.0%})"

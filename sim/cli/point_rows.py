@@ -6,6 +6,7 @@ from reports.document import Distribution, Estimate, Level, Outcomes, Point, Que
 from sim.cause import binding
 from sim.cli.step_parts import step_shares
 from sim.cli.study import Study
+from sim.cli.trust import trust
 from sim.judging import interval
 from sim.merging import merge
 from sim.metrics import PointMetrics
@@ -50,6 +51,7 @@ def point_row(study: Study, key: Key, seeds: Sequence[PointMetrics]) -> Point:
         judgement=attained.judge().value,
         attainment_low=attained.low,
         attainment_high=attained.high,
+        trust=trust(study.row(key.variant), seeds),
     )
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from reports.closeup import CloseUp
-from reports.document import SCHEMA_VERSION, Document, Memory, MetricDefinition, VariantRow, VariantStatus
+from reports.document import SCHEMA_VERSION, Document, Memory, MetricDefinition, Trust, VariantRow, VariantStatus
 from sim import compose
-from sim.cli.cliff_rows import cliff_row, trust
+from sim.cli.cliff_rows import cliff_row
 from sim.cli.closeups import close_up
 from sim.cli.explained import Explanation
 from sim.cli.notices import advice, warnings
 from sim.cli.point_rows import point_row
 from sim.cli.provenance import provenance, simctl_version
 from sim.cli.study import Study, scenario_table
+from sim.cli.trust import trust
 from sim.cli.variants import Prepared
 from sim.definitions import METRIC_DEFINITIONS
 from sim.engine import MemoryPlan
@@ -32,17 +33,18 @@ def document(
     """Everything that the study found; `stable` holds the rates that open loops are kept up with."""
     told, stable = told or {}, stable or {}
     points = sorted(findings.points.items(), key=lambda item: _place(study, item[0]))
-    sure = {row.variant.id: trust(row) for row in study.rows}
+    sure = {row.variant.id: trust(row, _runs(findings, row)) for row in study.rows}
     return Document(
         schema_version=SCHEMA_VERSION,
         simctl=simctl_version(),
         scenario=scenario_table(study),
         metric_definitions={name: MetricDefinition(*parts) for name, parts in METRIC_DEFINITIONS.items()},
-        variants=tuple(_variant_row(row) for row in study.rows),
+        variants=tuple(_variant_row(row, sure[row.variant.id]) for row in study.rows),
         points=tuple(point_row(study, key, seeds) for key, seeds in points),
         cliffs=tuple(
-            cliff_row(study, row, findings.of(row.variant.id), told.get(row.variant.id), stable.get(row.variant.id))
+            cliff_row(study, row, findings.of(name), told.get(name), stable.get(name), sure[name])
             for row in study.rows
+            for name in (row.variant.id,)
         )
         if study.by_users or stable
         else (),
@@ -51,6 +53,10 @@ def document(
         advice=tuple(advice(study, told, sure)),
         details=tuple(_close_ups(study, findings, told)) if closely else (),
     )
+
+
+def _runs(findings: Findings[PointMetrics], row: Prepared) -> list[PointMetrics]:
+    return [run for key, runs in findings.points.items() if key.variant == row.variant.id for run in runs]
 
 
 def _place(study: Study, key: Key) -> tuple[int, int]:
@@ -71,7 +77,7 @@ def _close_ups(study: Study, findings: Findings[PointMetrics], told: Mapping[str
 # -- variants
 
 
-def _variant_row(row: Prepared) -> VariantRow:
+def _variant_row(row: Prepared, trust: Trust | None) -> VariantRow:
     variant, deployment = row.variant, row.deployment
     status: VariantStatus = "ok"
     if row.error is not None:
@@ -90,7 +96,7 @@ def _variant_row(row: Prepared) -> VariantRow:
         reason=str(row.error) if row.error else None,
         missing_gib=row.error.missing_bytes / GIB if isinstance(row.error, DoesNotFit) else None,
         memory=memory(deployment.memory) if deployment else None,
-        trust=trust(row),
+        trust=trust,
         profile=variant.step_table or variant.profile or compose.PROFILE,
     )
 

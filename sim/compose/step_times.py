@@ -17,7 +17,7 @@ def step_cost(variant: Variant, deployment: Deployment, factor: float = 1.0) -> 
 
 
 def step_trust(variant: Variant, deployment: Deployment) -> str:
-    """How near the deployment's step times are to measurements; those of a table are taken as such."""
+    """How near the deployment's step times are to measurements; those of a table are, within it."""
     if variant.step_table is not None:
         return "measured"
     from calibration import physics, scopes
