@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from sim import compose
 from sim.cli.main import cli
 from sim.clock import PS_PER_S
-from sim.errors import SimctlError
+from sim.errors import BadScenario, SimctlError
 from sim.scenario import Scenario
 from sim.simulate import simulate
 from sim.variant import Variant
@@ -56,7 +56,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -
 )
 def test_a_malformed_row_is_named_by_line_and_column(tmp_path: Path, rows: str, told: str) -> None:
     path = written(tmp_path, HEADER + rows)
-    with pytest.raises(SimctlError) as caught:
+    with pytest.raises(BadScenario) as caught:
         read_trace(path)
     assert str(path) in str(caught.value)
     assert told in str(caught.value)
@@ -113,7 +113,13 @@ def test_a_trace_is_run_from_the_command_line(tmp_path: Path) -> None:
     assert told["scenario"]["trace"] == str(path)
 
 
-@pytest.mark.parametrize("flag", ["--prompt-tokens", "--output-tokens", "--requests"])
+def test_a_malformed_trace_is_a_bad_file_and_no_misuse(tmp_path: Path) -> None:
+    ended = simctl("run", "--gpu", "rtx-4090", "--trace", str(written(tmp_path, HEADER + "0,abc,10\n")))
+    assert ended.exit_code == 3
+    assert "trace.csv line 2: prompt_tokens 'abc'" in ended.stderr
+
+
+@pytest.mark.parametrize("flag", ["--prompt-tokens", "--output-tokens", "--requests", "--users"])
 def test_what_a_trace_says_already_is_not_said_twice(tmp_path: Path, flag: str) -> None:
     path = written(tmp_path, HEADER + "0,5,6\n")
     ended = simctl("run", "--gpu", "rtx-4090", "--trace", str(path), flag, "100")

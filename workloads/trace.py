@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simpy import Event
 
-from sim.errors import BadScenario
+from sim.errors import BadScenario, UsageError
 from sim.request import Request
 from sim.workload import Port
 from workloads.distributions import LONGEST_TOKENS, Sample
@@ -112,9 +112,12 @@ def _require_columns(names: list[str], path: Path) -> None:
 
 
 def _row(cells: Mapping[str, str], path: Path, line: int) -> tuple[float, int, int]:
-    where = f"{path} line {line}:"
-    arrival = parse_number(cells.get(ARRIVAL, ""), f"{where} {ARRIVAL}")
-    if not 0 <= arrival <= MOST_SECONDS:
-        raise BadScenario(f"{where} {ARRIVAL} '{cells[ARRIVAL]}' is not a time from 0 to {MOST_SECONDS:g} s")
-    prompt, output = (parse_count(cells.get(name, ""), f"{where} {name}", LONGEST_TOKENS) for name in (PROMPT, OUTPUT))
+    """A request; what means nothing is the file's error."""
+    try:
+        arrival = parse_number(cells.get(ARRIVAL, ""), ARRIVAL)
+        if not 0 <= arrival <= MOST_SECONDS:
+            raise UsageError(f"{ARRIVAL} '{cells[ARRIVAL]}' is not a time from 0 to {MOST_SECONDS:g} s")
+        prompt, output = (parse_count(cells.get(name, ""), name, LONGEST_TOKENS) for name in (PROMPT, OUTPUT))
+    except UsageError as error:
+        raise BadScenario(f"{path} line {line}: {error}") from None
     return arrival, prompt, output
