@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from calibration.fit import Fit
@@ -69,8 +68,6 @@ def rounded(pair: tuple[float, float]) -> list[float]:
     return [round(pair[0], 4), round(pair[1], 4)]
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """The file, replaced only once it is complete."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    beside.replace(path)
+def text(content: Mapping[str, Any]) -> str:
+    """The document as it is written to a file."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"

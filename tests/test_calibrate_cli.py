@@ -42,6 +42,15 @@ def own(tmp_path: Path) -> Path:
     )
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_fit(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.cli.calibrating.fitted", lambda *_: pytest.fail("fitted"))
+    result = simctl("calibrate", own, "--alone", "-o", tmp_path / "no" / "mine.json")
+    assert result.exit_code == 1
+    assert "there is no folder" in result.stderr
+
+
 def test_files_become_a_profile_that_a_sweep_takes(own: Path, tmp_path: Path) -> None:
     profile = tmp_path / "mine.json"
     result = simctl("calibrate", own, "--alone", "-o", profile, "--check", "row", "--resamples", 3)

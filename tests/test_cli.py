@@ -1,6 +1,7 @@
 """The command line keeps its contract: data on stdout, words on stderr, the right exit code, never a traceback."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -320,6 +321,33 @@ def test_usage_errors_leave_with_two(words: list[str], said: str) -> None:
     done = simctl(*words)
     assert done.exit_code == 2
     assert said in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*SWEEP, "--users", "1"],
+        ["plan", "--gpu", "l4", "--users", "1", "--weights", "fp8", "--slo", "e2e=10m", *QUICK],
+        ["validate", "--claims", "--engine", "ollama"],
+    ],
+    ids=["sweep", "plan", "validate"],
+)
+def test_a_full_disk_takes_nothing_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]) -> None:
+    """Neither what stood in the file before nor what was found now."""
+
+    def refuse(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = tmp_path / "results.json"
+    place.write_text("before", encoding="utf-8")
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    done = simctl(*words, "-o", f"json={place}")
+    assert done.exit_code == 1
+    assert place.read_text(encoding="utf-8") == "before"
+    assert f"cannot write {place}: No space left on device" in done.stderr
+    kept = Path(done.stderr.strip().rpartition("the results are in ")[2])
+    assert json.loads(kept.read_text(encoding="utf-8"))
+    kept.unlink()
 
 
 def test_a_full_disk_does_not_lose_the_results() -> None:

@@ -17,6 +17,8 @@ from calibration.profile import load
 from calibration.reading import read
 from sim.cli.calibration_account import account
 from sim.cli.own_loads import Loads, with_loads
+from sim.cli.writing import Output, write
+from sim.cli.writing import check as check_places
 from sim.errors import BadScenario
 
 COLUMNS = {
@@ -43,13 +45,15 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     given = {column: flags[flag] for flag, column in COLUMNS.items() if flags[flag]}
     if flags["gpus"]:
         given["engine_options"] = f"tensor_parallel_size={flags['gpus']}"  # which is what several cards are here
+    output: Path = flags["output"]
+    place = [Output("json", output)]
+    check_places(place)
     readings = {path: read(path, given) for path in flags["files"]}
     tell_readings(readings, say)
     read_points = [point for reading in readings.values() for point in reading.points]
     points = read_points if flags["alone"] else [*sources.fitted_points(), *read_points]
     if not points:
         raise BadScenario("no measurement to fit: name files, or leave --alone out")
-    output: Path = flags["output"]
     say(f"fitting {len(points):,} points")
     fit = fitted(points, flags["name"] or output.stem)
     fit, loads = with_loads(fit, read_points, say)
@@ -63,7 +67,7 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     document = profile_file.document(
         fit, about(checked), factors(checked, flags["bands_from"]), spread(fit, resamples, say), checked, inputs
     )
-    profile_file.write(output, document)
+    write(document, place, {"json": profile_file.text})
     click.echo(account(fit, loads, checked, own))
     click.echo(f"wrote {output}: use it with --profile {output}; {CHECKED if checked else AS_SHIPPED}")
 

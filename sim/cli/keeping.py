@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 from reports.schema import decode, encode
 from sim.cli.input_files import digests
-from sim.cli.outputs import Output
 from sim.cli.provenance import simctl_version
 from sim.cli.study import Study, scenario_table
+from sim.cli.writing import Output
 from sim.errors import BadScenario, UsageError
 from sim.metrics import PointMetrics
 from sim.request import End

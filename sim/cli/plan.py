@@ -56,7 +56,7 @@ PAUSE = {"default": None, "help": "Pause between messages: 10s, exp:10s; with --
 def command(**given: Any) -> int:
     """Which hardware carries the users, cheapest first, with what a million tokens cost."""
     from reports import plan_document, plan_page, plan_tables
-    from sim.cli import keeping, renderings, terminal
+    from sim.cli import keeping, renderings, terminal, writing
     from sim.cli.planning import plan, read
 
     formats = {
@@ -78,7 +78,7 @@ def command(**given: Any) -> int:
     ):
         found = plan(asked, screen, memory)
     terminal.warn(found.warnings, quiet=given["quiet"])
-    renderings.write(found, places, formats)
+    writing.write(found, places, formats)
     if not found.offers:
         click.echo("simctl: nothing carries it: --max-replicas, --slo or other cards (--gpu) may change that", err=True)
     return 0 if found.offers else 1

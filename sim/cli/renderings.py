@@ -1,30 +1,24 @@
-"""One result in several formats, each to stdout or to a file."""
+"""Formats as they are asked for: `json`, `html=page.html`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
-import click
-
-from sim.cli.outputs import Output, Unwritable, check, parse
-
-Formats = Mapping[str, Callable[[Any], str]]
+from sim.cli.writing import Output, check
+from sim.errors import UnknownName, UsageError
 
 
-def parse_outputs(texts: Sequence[str], formats: Formats) -> list[Output]:
+def parse_outputs(texts: Sequence[str], formats: Collection[str]) -> list[Output]:
     """`json`, `html=page.html` ...; a table on stdout where nothing is asked."""
     outputs = [parse(text, formats) for text in texts] or [Output("table", None)]
     check(outputs)
     return outputs
 
 
-def write(document: Any, outputs: Sequence[Output], formats: Formats) -> None:
-    """Stdout first, so that a full disk does not cost the result."""
-    for output in sorted(outputs, key=lambda output: output.path is not None):
-        text = formats[output.kind](document)
-        if output.path is None:
-            click.echo(text, nl=False)
-            continue
-        try:
-            output.path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise Unwritable(f"cannot write {output.path}: {error.strerror or error}") from None
+def parse(text: str, formats: Collection[str]) -> Output:
+    """One of these formats, with the file it goes to if it names one."""
+    kind, equals, path = text.partition("=")
+    if kind.lower() not in formats:
+        raise UnknownName("output format", kind, list(formats))
+    if equals and not path:
+        raise UsageError(f"-o {text} names no file: write -o {kind}=FILE, or -o {kind} for stdout")
+    return Output(kind.lower(), Path(path) if path else None)

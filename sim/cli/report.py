@@ -10,7 +10,7 @@ from sim.errors import BadScenario
 
 if TYPE_CHECKING:
     from reports.document import Document
-    from sim.cli.outputs import Output
+    from sim.cli.writing import Output
 
 
 @click.command("report")
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 )
 def command(results: Path, output: tuple[str, ...]) -> None:
     """The page that a sweep makes, from its results.json alone."""
-    from sim.cli import outputs
+    from sim.cli import outputs, writing
 
     places = [_place(text) for text in output or (str(results.with_suffix(".html")),)]
-    outputs.check(places)
+    writing.check(places)
     outputs.write(read_results(results), places)
     for place in places:
         if place.path is not None:
@@ -36,7 +36,8 @@ def command(results: Path, output: tuple[str, ...]) -> None:
 
 def _place(text: str) -> "Output":
     """A format with or without a path, or just the name of a page."""
-    from sim.cli.outputs import Output, parse_output
+    from sim.cli.outputs import parse_output
+    from sim.cli.writing import Output
 
     is_page = Path(text).suffix.lower() in {".html", ".htm"} and "=" not in text
     return Output("html", Path(text)) if is_page else parse_output(text)

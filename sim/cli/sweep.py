@@ -26,7 +26,7 @@ def command(**flags: Any) -> int:
 
 def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
     """Resolve, run, report; the exit code. `details` follow the table where it is on stdout."""
-    from sim.cli import dry_run, failing, keeping, outputs, searching, sensitivity, terminal
+    from sim.cli import dry_run, failing, keeping, outputs, searching, sensitivity, terminal, writing
     from sim.cli.conditions import parse_conditions
     from sim.cli.study import study
 
@@ -47,7 +47,7 @@ def conduct(flags: dict[str, Any], details: "Details | None" = None) -> int:
         found, interrupted = searching.search(resolved, screen, memory)
     terminal.warn(found.warnings, quiet=asked.quiet)
     outputs.write(found, places)
-    if details is not None and outputs.Output("table", None) in places:
+    if details is not None and writing.Output("table", None) in places:
         click.echo(details(resolved, found), nl=False)
     resolved.require_one()
     if interrupted:

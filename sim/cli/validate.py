@@ -47,7 +47,8 @@ def _compare(flags: dict[str, Any]) -> None:
     from calibration.validate import document
     from reports.validation import FORMATS
     from sim.cli.measured.validation import Question, validation
-    from sim.cli.renderings import parse_outputs, write
+    from sim.cli.renderings import parse_outputs
+    from sim.cli.writing import write
     from sim.runner import cores
 
     places = parse_outputs(flags["output"], FORMATS)
@@ -61,7 +62,8 @@ def _compare(flags: dict[str, Any]) -> None:
 def _judge(flags: dict[str, Any]) -> None:
     from reports.claims import FORMATS
     from sim.cli.measured.claims import judged
-    from sim.cli.renderings import parse_outputs, write
+    from sim.cli.renderings import parse_outputs
+    from sim.cli.writing import write
 
     places = parse_outputs(flags["output"], FORMATS)
     write(judged(flags["engine"], flags["gpu"], flags["profile"]), places, FORMATS)
