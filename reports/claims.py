@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from reports.markdown import LEFT
+from reports.markdown import table as table_lines
 from reports.tables import Table, aligned
 
 HEADER = ("engine", "users", "claimed tok/s", "verdict", "why")
@@ -43,9 +45,7 @@ def markdown(document: Document) -> str:
     """The tables as Markdown."""
     lines: list[str] = []
     for table in tables(document):
-        lines += [f"### {table.title}", ""]
-        lines += [f"| {' | '.join(cells)} |" for cells in (table.header, ["---"] * len(table.header), *table.rows)]
-        lines.append("")
+        lines += [f"### {table.title}", "", *table_lines(table.header, table.rows, LEFT), ""]
     return "\n".join(lines)
 
 

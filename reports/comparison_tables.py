@@ -1,9 +1,8 @@
 """A comparison in words and tables: who carries what, who wins where, and by how much."""
 
-from collections.abc import Sequence
-
 from reports.comparison import Compared, Comparison, Difference, Stretch
 from reports.document import Document
+from reports.markdown import table as table_lines
 from reports.tables import Table, aligned
 from reports.wording import verdict, wrapped
 
@@ -145,10 +144,5 @@ def markdown(document: Document) -> str:
     if document.comparison.winners:
         lines += ["", f"### {WINS}", "", *(f"* {line}" for line in wins(document.comparison))]
     for table in tables(document):
-        lines += ["", f"### {table.title}", "", _pipes(table.header), _pipes(["---:"] * len(table.header))]
-        lines += [_pipes(row) for row in table.rows]
+        lines += ["", f"### {table.title}", "", *table_lines(table.header, table.rows)]
     return "\n".join([*lines, "", note(document)]) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

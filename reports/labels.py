@@ -17,9 +17,9 @@ LIMIT_WORDS: dict[Limit, str] = {
 }
 
 TRUST_WORDS: dict[Trust, str] = {
-    "measured": "this GPU, engine, weight format and model were measured, and the load lies within what was measured",
+    "measured": "this GPU, engine, weight format and model were measured; the load may still lie outside",
     "interpolated": "GPU and engine were measured, the model or the weight format was not",
-    "extrapolated": "the GPU was not measured, or the load lies outside what was measured",
+    "extrapolated": "the GPU was not measured, its link is not the usual one, or a step lies outside the step table",
     "datasheet": "computed from data sheets alone; no measurement stands behind it",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
+from reports.markdown import table as table_lines
 from reports.plan_document import Hardware, Offer, PlanDocument, Refused
 from reports.schema import encode
 from reports.tables import Table, aligned, duration, flat, number, share
@@ -130,15 +131,10 @@ def _narrow(table: Table) -> str:
 def markdown(document: PlanDocument) -> str:
     """The same as a Markdown page."""
     table = offers(document)
-    lines = [heading(document), "", _pipes(table.header), _pipes(("---:",) * len(table.header))]
-    lines += [_pipes(row) for row in table.rows]
+    lines = [heading(document), "", *table_lines(table.header, table.rows)]
     lines += [line for note in notes(document) for line in ("", note)] if document.offers else []
     lines += ["", "### Refused", "", *(f"* {line}" for line in refusals(document))] if document.refused else []
     return "\n".join([*lines, *(["", document.rule] if document.rule else [])]) + "\n"
-
-
-def _pipes(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def comma_separated(document: PlanDocument) -> str:

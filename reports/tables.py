@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from reports import sensitivity_table
 from reports.document import Distribution, Document, Limit, Point, to_json
+from reports.markdown import table as table_lines
 from reports.schema import encode
 from reports.wording import WIDTH, curves, heading, verdict, wrapped
 
@@ -158,17 +159,12 @@ def markdown(document: Document) -> str:
     """The same as a Markdown page."""
     lines = [heading(document), "", *(f"* {verdict(document, row)}" for row in document.variants)]
     for table in tables(document):
-        lines += ["", f"### {table.title}", "", _pipes(table.header), _pipes(["---:"] * len(table.header))]
-        lines += [_pipes(row) for row in table.rows]
+        lines += ["", f"### {table.title}", "", *table_lines(table.header, table.rows)]
     if moved := sensitivity_table.told(document):
         capacities, sentence = moved
         lines += ["", "```", capacities, "```", "", sentence]
     lines += [line for note in (*notes(document), *document.advice) for line in ("", note)]
     return "\n".join(lines) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def details(document: Document) -> list[Table]:

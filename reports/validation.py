@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.markdown import LEFT
+from reports.markdown import table as table_lines
 from reports.markup import Html, element, joined
 from reports.tables import Table, aligned, number
 
@@ -97,13 +99,8 @@ def markdown(document: Document) -> str:
     """The tables as Markdown."""
     lines: list[str] = []
     for table in tables(document):
-        lines += [f"### {table.title}", "", _pipes(table.header), _pipes(["---"] * len(table.header))]
-        lines += [*map(_pipes, table.rows), ""]
+        lines += [f"### {table.title}", "", *table_lines(table.header, table.rows, LEFT), ""]
     return "\n".join([*lines, MEANING]) + "\n"
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 def to_json(document: Document) -> str:

@@ -86,12 +86,6 @@ class PointMetrics:
     pile_up: tuple[float, ...] = ()  # shares of the arrivals that stay, in consecutive parts of the window
     extrapolated: int = 0  # 1 where a step lay outside what step times were measured for; merged, how many seeds
 
-    @property
-    def thin(self) -> tuple[str, ...]:
-        """The percentiles with fewer than 10 / (1 - p) samples behind them."""
-        named = {name: getattr(self, name) for name in ("ttft", "tpot", "itl", "stall", "e2e")}
-        return tuple(f"{name}_{percent}" for name, stats in named.items() if stats for percent in stats.thin)
-
 
 def summarise(result: Result, slo: Slo) -> PointMetrics:
     """All numbers of one run."""

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 
 PERCENTS = (50, 90, 95, 99)
-_SAMPLES_BEYOND = 10  # a percentile rests on at least this many samples above it, or it is called thin
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +21,6 @@ class Stats:
     p95: float
     p99: float
     samples: int
-
-    @property
-    def thin(self) -> tuple[str, ...]:
-        """The percentiles with too few samples behind them."""
-        return tuple(f"p{percent}" for percent in PERCENTS if self.samples * (100 - percent) < _SAMPLES_BEYOND * 100)
 
 
 def stats_of(samples: NDArray[np.float64], scale: float = 1.0) -> Stats | None:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from calibration.claims import Claim, claims, parse
+from reports.claims import markdown
 from sim.cli.main import cli
 from sim.cli.measured.claims import Setting, judge
 from sim.errors import BadScenario
@@ -93,3 +94,9 @@ def test_a_table_of_claims_that_is_wrong_is_named_by_its_place(text: str, word: 
     with pytest.raises(BadScenario, match=r"claims\.toml") as wrong:
         parse(text, "claims.toml")
     assert word in str(wrong.value)
+
+
+def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    claim = {"table": "t", "model": "m", "gpu": "g", "prompt_tokens": 0, "output_tokens": 0, "quoted": "here"}
+    claim |= {"engine": "vllm", "users": 4, "claimed_tps": 7.0, "at_least": False, "verdict": "ok", "why": "a|b"}
+    assert "| vllm | 4 | 7 | ok | a&#124;b |" in markdown({"claims": [claim]})

@@ -282,13 +282,6 @@ def test_attainment_is_the_share_that_kept_every_bound(two: PointMetrics) -> Non
     assert (two.breaches.ttft, two.breaches.tpot, two.breaches.finished) == (1, 0, 0)
 
 
-def test_a_percentile_with_few_samples_behind_it_is_called_thin(two: PointMetrics) -> None:
-    assert {"ttft_p50", "itl_p99", "e2e_p90"} <= set(two.thin)
-    many = stats_of(np.arange(200.0))
-    assert many is not None
-    assert many.thin == ("p99",)
-
-
 # -- what the first token waited for
 
 

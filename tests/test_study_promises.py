@@ -16,7 +16,6 @@ from sim.batch import Batch
 from sim.cost import Stride
 from sim.judging import Judgement, batches, interval
 from sim.paired import crossing, gap, student
-from sim.percentiles import stats_of
 from sim.runner import Key, Progress, Run, Runner, cores, in_parallel
 from sim.scenario import Scenario
 from sim.slowed import Slowed
@@ -254,15 +253,6 @@ def test_an_open_load_warms_up_for_a_quarter_of_what_is_measured_and_ends_with_a
     assert budget.warmup - 1 < budget.measured / 4 <= budget.warmup
     assert budget.cooldown - 1 < budget.measured / 10 <= budget.cooldown
     assert budget.total == budget.warmup + budget.measured + budget.cooldown
-
-
-@pytest.mark.parametrize(("percent", "enough"), [(50, 20), (90, 100), (95, 200), (99, 1000)])
-def test_a_percentile_is_thin_until_ten_samples_lie_beyond_it(percent: int, enough: int) -> None:
-    few, many = (stats_of(np.arange(float(count))) for count in (enough - 1, enough))
-    assert few is not None
-    assert many is not None
-    assert f"p{percent}" in few.thin
-    assert f"p{percent}" not in many.thin
 
 
 # -- runs

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from sim.cli.engine_options import META_KEY, EngineOptions
 from sim.cli.scenario_command import TYPED_KEY
+from sim.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,6 +90,18 @@ def options(names: Iterable[str], **changes: dict[str, Any]) -> Callable[[Comman
 def unset() -> dict[str, Any]:
     """Every flag as it is where nothing is typed."""
     return {name: () if "multiple" in given else given.get("default") for name, given in DECLARED.items()}
+
+
+def typed(name: str, value: Any, where: str) -> Any:
+    """A value as the flag itself would read it; an error says where it was given."""
+    declared = DECLARED[name]
+    if declared.get("multiple"):
+        return (value,) if isinstance(value, str) else tuple(value)
+    kind = declared.get("type")
+    try:
+        return kind.convert(value, None, None) if kind else value if isinstance(value, bool) else str(value)
+    except click.BadParameter as error:
+        raise UsageError(f"{where}: {error.message}") from None
 
 
 def _flag(told: str, **attributes: Any) -> dict[str, Any]:

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import click
-
 from reports.document import Document
-from sim.cli.flags import DECLARED, Flags, unset
+from sim.cli.flags import DECLARED, Flags, typed, unset
 from sim.cli.searching import search
 from sim.cli.study import study
 from sim.cli.terminal import Screen
-from sim.errors import UsageError
 
 SILENT = Screen(lambda _: None, lambda _: None)
 
@@ -32,17 +29,5 @@ def flags_of(**given: Any) -> Flags:
         if name not in DECLARED:
             options.append((name.replace("_", "-"), str(value).lower() if isinstance(value, bool) else str(value)))
         elif value is not None:
-            flags[name] = _typed(name, value)
+            flags[name] = typed(name, value, name)
     return Flags(**flags, engine_options=tuple(options), users_given="users" in given)
-
-
-def _typed(name: str, value: Any) -> Any:
-    """The value as the flag itself would read it."""
-    declared = DECLARED[name]
-    if declared.get("multiple"):
-        return (value,) if isinstance(value, str) else tuple(value)
-    kind = declared.get("type")
-    try:
-        return kind.convert(value, None, None) if kind else value if isinstance(value, bool) else str(value)
-    except click.BadParameter as error:
-        raise UsageError(f"{name}: {error.message}") from None

@@ -7,7 +7,7 @@ import click
 from sim.cli.flags import options
 from sim.cli.scenario_command import ScenarioCommand, scenario_argument
 
-SHARED: tuple[str, ...] = (
+SHARED = (
     "gpu",
     "gpus",
     "engine",
@@ -19,8 +19,6 @@ SHARED: tuple[str, ...] = (
     "users",
     "think",
     "workload",
-)
-SHARED += (
     "prompt_tokens",
     "output_tokens",
     "slo",

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -63,17 +63,26 @@ def progress_bar() -> Iterator[Screen]:
         yield Screen(report, lambda text: console.print(Text(text)))
 
 
-def progress_lines() -> Screen:
-    """Now and then a line on stderr, for a log."""
+def now_and_then() -> Callable[[str], None]:
+    """What says a line on stderr unless it has just said one."""
     spoke = time.monotonic()
 
-    def report(step: Step) -> None:
+    def say(text: str) -> None:
         nonlocal spoke
         if time.monotonic() - spoke >= SECONDS_BETWEEN_LINES:
             spoke = time.monotonic()
-            click.echo(f"simctl: {step.done} of {step.planned} runs done, now {step.doing.variant}", err=True)
+            click.echo(f"simctl: {text}", err=True)
 
-    return Screen(report, lambda text: click.echo(text, err=True))
+    return say
+
+
+def progress_lines() -> Screen:
+    """How far a search is, for a log."""
+    say = now_and_then()
+    return Screen(
+        lambda step: say(f"{step.done} of {step.planned} runs done, now {step.doing.variant}"),
+        lambda text: click.echo(text, err=True),
+    )
 
 
 @contextmanager
@@ -88,7 +97,7 @@ def progress(*, quiet: bool) -> Iterator[Screen]:
         yield progress_lines()
 
 
-def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
+def warn(messages: Iterable[str], *, quiet: bool) -> None:
     """Warnings on stderr."""
     if not quiet:
         for message in messages:

@@ -48,6 +48,7 @@ def _compare(flags: dict[str, Any]) -> None:
     from reports.validation import FORMATS
     from sim.cli.measured.validation import Question, validation
     from sim.cli.renderings import parse_outputs
+    from sim.cli.terminal import warn
     from sim.cli.writing import write
     from sim.runner import cores
 
@@ -55,7 +56,8 @@ def _compare(flags: dict[str, Any]) -> None:
     given = dict(text.split("=", 1) for text in flags["given"])
     asked = (flags["engine"], flags["gpu"], flags["profile"], flags["hold_out"])
     wanted = Question(flags["points"], given, *asked, flags["jobs"] or cores())
-    found = validation(wanted, _warner(flags), _reporter(flags))
+    quiet = flags["quiet"]
+    found = validation(wanted, lambda message: warn([message], quiet=quiet), _reporter(quiet=quiet))
     write(document(found), places, FORMATS)
 
 
@@ -69,26 +71,9 @@ def _judge(flags: dict[str, Any]) -> None:
     write(judged(flags["engine"], flags["gpu"], flags["profile"]), places, FORMATS)
 
 
-def _warner(flags: dict[str, Any]) -> Callable[[str], None]:
-    """What says a warning on stderr."""
-
-    def warn(message: str) -> None:
-        if not flags["quiet"]:
-            click.echo(f"simctl: warning: {message}", err=True)
-
-    return warn
-
-
-def _reporter(flags: dict[str, Any]) -> Callable[[str, int, int], None]:
+def _reporter(*, quiet: bool) -> Callable[[str, int, int], None]:
     """What says on stderr, now and then, how far the work is."""
-    import time
+    from sim.cli.terminal import now_and_then
 
-    seconds_between, spoke = 5.0, time.monotonic()
-
-    def report(what: str, done: int, of: int) -> None:
-        nonlocal spoke
-        if not flags["quiet"] and time.monotonic() - spoke >= seconds_between:
-            spoke = time.monotonic()
-            click.echo(f"simctl: {what}: {done} of {of} done", err=True)
-
-    return report
+    say = now_and_then()
+    return (lambda *_: None) if quiet else lambda what, done, of: say(f"{what}: {done} of {of} done")

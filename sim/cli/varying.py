@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-import click
-
 from sim import compose
-from sim.cli.flags import DECLARED, Flags
+from sim.cli.flags import DECLARED, Flags, typed
 from sim.cli.study import SCENARIO_FLAGS
 from sim.errors import UnknownName, UsageError
 
@@ -77,20 +75,8 @@ def applied(flags: Flags, axes: Sequence[Axis], setting: Setting) -> Flags:
         if axis.flag is None:
             options.append((axis.key, value))
         else:
-            changes[axis.flag] = _typed(axis.flag, value)
+            changes[axis.flag] = typed(axis.flag, value, f"--vary {axis.flag.replace('_', '-')}")
     return replace(flags, **changes, engine_options=tuple(options))
-
-
-def _typed(flag: str, text: str) -> Any:
-    """The value as the flag itself would read it."""
-    declared = DECLARED[flag]
-    if declared.get("multiple"):
-        return (text,)
-    kind = declared.get("type")
-    try:
-        return text if kind is None else kind.convert(text, None, None)
-    except click.BadParameter as error:
-        raise UsageError(f"--vary {flag.replace('_', '-')}: {error.message}") from None
 
 
 def words(setting: Setting) -> Iterator[str]:
