@@ -4,6 +4,7 @@ from reports.comparison import Compared, Comparison, Difference, Stretch
 from reports.document import Document
 from reports.markdown import table as table_lines
 from reports.tables import Table, aligned
+from reports.traffic import traffic
 from reports.wording import verdict, wrapped
 
 METRICS: dict[Compared, str] = {
@@ -23,7 +24,7 @@ def heading(document: Document) -> str:
     varied = ", ".join(f"{key} ({', '.join(values)})" for key, values in document.comparison.varied.items())
     same = [catalogue.get(name, {}).get("name", name) for key in ("gpu", "model") if (name := scenario.get(key))]
     same += list(scenario.get("engine") or [])
-    same += [f"{scenario['workload']} workload"] if scenario.get("workload") else []
+    same += [traffic(scenario)] if scenario.get("workload") else []
     return wrapped(f"What changes with {varied}: {', '.join(same)}, SLO {scenario.get('slo')}", "")
 
 

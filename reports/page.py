@@ -14,6 +14,7 @@ from reports.labels import bounds_ms, by_rate, short_duration
 from reports.markup import Html, element, joined
 from reports.sections import closeups, curves, definitions, differences, moved, points, repeat, spending, trust, verdict
 from reports.sections.parts import data
+from reports.traffic import traffic
 
 SECTIONS = (
     verdict.draw,
@@ -68,7 +69,7 @@ def asked(document: Document) -> str:
     """The question in full: what is served, to whom, and what counts as served."""
     bounds = [f"{name.upper()} ≤ {short_duration(bound)}" for name, bound in bounds_ms(document).items()]
     kept = f"A request counts as served well at {' and '.join(bounds)}; " if bounds else ""
-    words = f"{named(document, 'model')}, {document.scenario.get('workload', 'unnamed')} workload"
+    words = f"{named(document, 'model')}, {traffic(document.scenario)}"
     return (
         f"{words}, {document.scenario.get('load', 'unnamed')} load. {kept}a load is carried when 95% of requests are."
     )

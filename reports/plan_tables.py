@@ -11,6 +11,7 @@ from reports.markdown import table as table_lines
 from reports.plan_document import Hardware, Offer, PlanDocument, Refused
 from reports.schema import encode
 from reports.tables import Table, aligned, duration, flat, number, share
+from reports.traffic import traffic
 from reports.wording import WIDTH, wrapped
 
 MOST_SHOWN = 12
@@ -29,7 +30,7 @@ def heading(document: PlanDocument) -> str:
     scenario, load = document.scenario, document.load
     who = f"{load.users} users" if not load.think_s else f"{load.users} people pausing {load.think_s:g} s"
     flying = f" (about {load.in_flight:.0f} requests at once)" if load.think_s and load.in_flight else ""
-    what = f"{scenario['model']}, {scenario['workload']} workload, SLO {scenario['slo']} for 95% of requests"
+    what = f"{scenario['model']}, {traffic(scenario)}, SLO {scenario['slo']} for 95% of requests"
     return wrapped(f"Who carries {who}{flying}? {what}", "")
 
 

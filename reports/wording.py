@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from math import log
 
 from reports.document import Cliff, Document, Point, VariantRow
+from reports.traffic import traffic
 
 WIDTH = 100
 WIDE_SHARE = 0.15  # of a capacity: wider brackets hold loads that nobody can decide
@@ -16,7 +17,7 @@ def heading(document: Document) -> str:
     scenario, catalogue = document.scenario, document.provenance.get("catalogue", {})
     names = [catalogue.get(scenario.get(key), {}).get("name", scenario.get(key)) for key in ("gpu", "model")]
     gpus = f"{scenario['gpus']} × " if scenario.get("gpus", 1) > 1 else ""
-    asked = f"{scenario.get('workload')} workload, SLO {scenario.get('slo')} for 95% of requests"
+    asked = f"{traffic(scenario)}, SLO {scenario.get('slo')} for 95% of requests"
     return wrapped(f"{gpus}{names[0]} ({scenario.get('gpu')}), {names[1]}, {asked}", "")
 
 

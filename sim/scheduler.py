@@ -37,6 +37,11 @@ class Scheduler(ABC):
 
     # -- who may come in
 
+    @property
+    def cuts_prompts(self) -> bool:
+        """Whether a prompt beyond the context is shortened and not refused."""
+        return False
+
     def refuses(self, request: Request) -> bool:
         """A prompt that leaves no room for a token is answered with an error at once."""
         return request.prompt_tokens >= self.context_limit

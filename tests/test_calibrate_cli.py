@@ -51,6 +51,18 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_fit(
     assert "there is no folder" in result.stderr
 
 
+@pytest.mark.parametrize("check", [[], ["--check", "row"]])
+@pytest.mark.parametrize("points", [1, 2, 3])
+def test_a_point_or_two_make_a_profile_by_themselves(tmp_path: Path, points: int, check: list[str]) -> None:
+    prompt = replace(step(CARDS[0], MODELS[0], 1), load="prefill", load_value=512, prompt_tokens=512, ttft_ms_mean=60.0)
+    own = table(tmp_path / "own.csv", [prompt, *(measured(CARDS[0], MODELS[0], rows) for rows in (1, 8))][:points])
+    profile = tmp_path / "mine.json"
+    result = simctl("calibrate", own, "--alone", "-o", profile, *check)
+    assert result.exit_code == 0, result.output
+    bands = load(profile).bands["vllm/measured" if not check or points > 1 else "vllm/extrapolated"]
+    assert all(low <= 1 <= high for low, high in bands.values())
+
+
 def test_files_become_a_profile_that_a_sweep_takes(own: Path, tmp_path: Path) -> None:
     profile = tmp_path / "mine.json"
     result = simctl("calibrate", own, "--alone", "-o", profile, "--check", "row", "--resamples", 3)

@@ -317,6 +317,11 @@ def test_every_observation_is_held_out_once_and_never_fitted_then(held_out: str)
     assert sorted(seen) == list(range(len(observations))) or held_out == "source"
 
 
+def test_of_fewer_observations_than_parts_every_part_holds_some() -> None:
+    pair = bench()[:2]
+    assert [(known, unknown) for known, unknown in folds(pair, "row")] == [([1], [0]), ([0], [1])]
+
+
 def served(options: str, **more: object) -> Point:
     point = Point("here", "vllm", "closed", 32, "0.19.0", options, "h200", 8, "minimax-m2.5", "fp8", **more)  # type: ignore[arg-type]
     return replace(point, prompt_tokens=1024, output_tokens=1024, tpot_ms_mean=10.0)

@@ -93,7 +93,7 @@ def bands(found: Sequence[Miss]) -> dict[str, dict[str, tuple[float, float]]]:
         grouped[band_label(miss.observation.family.kernels, miss.trust)].append(miss)
     for label, alike in sorted(grouped.items()):
         prompts = [miss for miss in alike if miss.observation.of_prompts]
-        steps = [miss for miss in alike if not miss.observation.of_prompts]
+        steps = [miss for miss in alike if not miss.observation.of_prompts] or prompts
         low, high = band(steps)
         result[label] = {
             "step": (low, high),

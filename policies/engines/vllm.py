@@ -13,7 +13,7 @@ from policies.engines.vllm_groups import Layout, layout, remembers_all
 from policies.engines.vllm_memory import Budget, block_bytes, budget, require_one_request
 from policies.engines.vllm_options import OPTIONS, read_options
 from policies.engines.vllm_settings import element_bytes, settle, smallest, tensor_parallel, weights_of
-from policies.engines.vllm_warnings import length_warning, start_warnings
+from policies.engines.vllm_warnings import format_warning, length_warning, start_warnings
 from policies.schedulers.vllm_v1 import VllmV1
 from sim.engine import Deployment, MemoryPlan, Traits
 from sim.hardware import Gpu, Host, Model
@@ -54,7 +54,11 @@ def deploy(gpus: tuple[Gpu, ...], host: Host, model: Model, options: Mapping[str
         ),
         scheduler=_scheduler(settled, sizes),
         cache=_cache(settled, blocks, groups, version),
-        warnings=(*start_warnings(settled, asked, gpus, model, version), *length_warning(settled, blocks, groups)),
+        warnings=(
+            *start_warnings(settled, asked, gpus, model, version),
+            *format_warning(card, weights),
+            *length_warning(settled, blocks, groups),
+        ),
     )
 
 

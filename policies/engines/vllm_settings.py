@@ -8,6 +8,7 @@ from sim.errors import NotSupported, UsageError
 from sim.hardware import Gpu, Model
 from sim.naming import fold
 
+BEFORE_VOLTA = ("maxwell", "pascal")
 KV_BYTES = {"auto": 2.0, "bf16": 2.0, "bfloat16": 2.0, "fp16": 2.0, "f16": 2.0, "float16": 2.0}
 KV_BYTES |= {"fp8": 1.0, "fp8e4m3": 1.0, "fp8e5m2": 1.0}
 WEIGHT_BITS = {"bf16": 16.0, "fp16": 16.0, "f16": 16.0, "fp32": 32.0, "f32": 32.0}
@@ -83,6 +84,8 @@ def smallest(gpus: tuple[Gpu, ...]) -> Gpu:
         raise UsageError("vLLM needs a GPU here")
     if any(gpu.vendor == "apple" for gpu in gpus):
         raise NotSupported("vLLM on Apple GPUs is not modelled; use llama.cpp or Ollama")
+    if old := [gpu.name for gpu in gpus if gpu.architecture in BEFORE_VOLTA]:
+        raise NotSupported(f"vLLM runs on NVIDIA's cards from Volta on, not on {old[0]}; use llama.cpp or Ollama")
     return min(gpus, key=lambda gpu: gpu.memory_bytes)
 
 

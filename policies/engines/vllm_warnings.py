@@ -8,6 +8,7 @@ from policies.engines.vllm_groups import Layout, keeps_everything, keeps_state
 from sim.hardware import Gpu, Model
 
 UNEQUAL_FAMILIES = ("gemma4",)
+BEFORE_BF16 = ("volta", "turing")
 
 
 def start_warnings(
@@ -25,6 +26,13 @@ def start_warnings(
     if idle:
         told.append(f"{idle} of {len(gpus)} GPUs are idle: tensor_parallel_size is {settled['tensor_parallel_size']}")
     return tuple(told)
+
+
+def format_warning(card: Gpu, weights: str) -> tuple[str, ...]:
+    """That a card has no BF16, so that vLLM does not start without a word about it."""
+    if weights != "bf16" or card.architecture not in BEFORE_BF16:
+        return ()
+    return (f"{card.name} has no BF16: vLLM needs --dtype half there, which is as large and as fast as shown",)
 
 
 def length_warning(settled: Mapping[str, Any], blocks: int, groups: Layout) -> tuple[str, ...]:

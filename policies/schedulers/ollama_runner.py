@@ -51,6 +51,11 @@ class OllamaRunner(Scheduler):
 
     # -- who may come in
 
+    @property
+    def cuts_prompts(self) -> bool:
+        """As it was told."""
+        return self.truncate
+
     def refuses(self, request: Request) -> bool:
         """Without truncation a prompt longer than a slot is answered with an error."""
         return not self.truncate and request.prompt_tokens > self.num_ctx

@@ -27,6 +27,11 @@ class OllamaSlots(LlamaSlots):
         check.counts(self, "num_keep", least=0)
         check.switches(self, "context_shift", "truncate")
 
+    @property
+    def cuts_prompts(self) -> bool:
+        """Before the server sees them, where the server shifts contexts."""
+        return self.context_shift and self.truncate
+
     def output_bound(self, request: Request) -> int:
         """The client's limit, and ten contexts at most; without context shift what the slot has room for."""
         if self.context_shift:
@@ -36,7 +41,7 @@ class OllamaSlots(LlamaSlots):
     def submit(self, request: Request) -> None:
         """Hand the prompt on, without its middle if it is too long."""
         lane = self.cache.lane_tokens
-        if self.context_shift and self.truncate and request.prompt_tokens >= lane:
+        if self.cuts_prompts and request.prompt_tokens >= lane:
             request.prompt_tokens = lane - max((lane - self.num_keep) // 2, 1)
             request.prefix, request.own = (), None  # it no longer begins like any other prompt
         super().submit(request)

@@ -34,7 +34,8 @@ COLUMNS = {
 DEFAULT_CHECKS = ("row", "source")
 DEFAULT_RESAMPLES = 20
 CHECKED = "bands from predictions of what fits had not seen"
-AS_SHIPPED = "bands of the shipped profile, most of whose measurements these are"
+AS_SHIPPED = "bands of the shipped profile"
+ENOUGH_TO_CHECK = 20  # points; of fewer that are left out by turns a band would be chance
 
 Say = Callable[[str], None]
 
@@ -59,8 +60,8 @@ def calibrate(flags: Mapping[str, Any]) -> None:
     fit, loads = with_loads(fit, read_points, say)
     own = {point.source_id for point in read_points}
     refuse_unheeded(fit, loads, readings.values(), own)
-    a_few_more = bool(flags["files"]) and not flags["alone"]
-    checks, draws = ((), 0) if a_few_more else (DEFAULT_CHECKS, DEFAULT_RESAMPLES)
+    a_few = len(points) < ENOUGH_TO_CHECK or (bool(flags["files"]) and not flags["alone"])
+    checks, draws = ((), 0) if a_few else (DEFAULT_CHECKS, DEFAULT_RESAMPLES)
     checked = check(fit, flags["check"] or checks, say)
     resamples = draws if flags["resamples"] is None else flags["resamples"]
     inputs = [*origin(fit, flags["alone"]), *(digest(path, len(r.points)) for path, r in readings.items())]

@@ -105,4 +105,6 @@ def main() -> None:
     """The console script."""
     # a fit solves thousands of small systems, on which the linear algebra's threads only wait for one another
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.stdout is None:  # closed by the caller, who wants files alone
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open as long as the process)
     cli(prog_name="simctl")

@@ -9,6 +9,7 @@ from sim.cli.memory_cliff import memory_cliff_slots
 from sim.cli.study import Study
 from sim.cli.tuning import TUNABLE
 from sim.cli.variants import Prepared
+from sim.compose import Traffic
 from sim.judging import Judgement
 from sim.merging import judge
 from sim.metrics import PointMetrics
@@ -17,6 +18,7 @@ from sim.sweep import Findings
 MEASURED = "measured"
 CAREFUL, USUAL = 0.7, 0.8  # shares of the capacity that planners keep to
 MORE_SEEDS = 10
+WORTH_TELLING = 0.01  # of the prompts
 
 # What tells most about a deployment in ten minutes: one stream and a full batch of plain requests.
 BENCHES = {
@@ -33,6 +35,7 @@ def warnings(study: Study, findings: Findings[PointMetrics], told: Mapping[str, 
         yield "interrupted: only the points that were complete are here"
     for row in study.rows:
         yield from _of_deployment(row)
+        yield from (f"{row.variant.id}: {told}" for told in cut_prompts(row, study.traffic))
     for key, seeds in findings.points.items():
         if unanswered := sum(point.unanswered for point in seeds):
             yield f"{key.variant} at {key.users or study.flags.load}: {unanswered} requests never got an answer"
@@ -49,6 +52,18 @@ def _of_deployment(row: Prepared) -> Iterator[str]:
     yield from _of_link(row)
     if row.deployment.scheduler.clairvoyant:
         yield f"{row.variant.id}: its scheduler reads the true output length, which no real engine knows"
+
+
+def cut_prompts(row: Prepared, traffic: Traffic) -> Iterator[str]:
+    """Prompts that the engine shortens: it answers quickly, for it reads but a part of them."""
+    if row.deployment is None or not row.deployment.scheduler.cuts_prompts:
+        return
+    context, name = row.deployment.memory.context, TUNABLE[row.variant.engine].context
+    share = traffic.longer_prompts(context)
+    if share >= WORTH_TELLING:
+        longer = min(row.deployment.model.max_context, 1 << (traffic.longest_tokens() - 1).bit_length())
+        more = f": {flag(name)} {longer} cuts fewer" if longer > context else ""
+        yield f"{share:.0%} of the prompts are cut to fit into a context of {context:,}{more}"
 
 
 def _of_memory(row: Prepared) -> Iterator[str]:

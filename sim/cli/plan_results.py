@@ -1,12 +1,14 @@
 """A plan's candidates as the published document: offers by price, refusals with reasons, and the rule of thumb."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 from reports.document import Trust
 from reports.plan_document import SCHEMA_VERSION, Load, Offer, PlanDocument, Refused, Serving
 from sim import compose
 from sim.cli.explained import most_broken
+from sim.cli.notices import cut_prompts
 from sim.cli.plan_rule import ladder, rule
 from sim.cli.prices import Prices, break_even_share, usd_per_million
 from sim.cli.provenance import provenance, simctl_version
@@ -48,7 +50,7 @@ def document(
         refused=tuple(refused),
         ladder=steps,
         rule=rule(offers[0], steps, catalogue) if offers else "",
-        warnings=tuple(_warnings(sized)),
+        warnings=tuple(_warnings(sizing, sized)),
         provenance=catalogue,
     )
 
@@ -135,6 +137,8 @@ def _too_low(sizing: Sizing, one: Sized, prices: Prices, labels: Mapping[str, st
     return Refused(prices.hardware(variant), labels[variant.id], weights, "too_low", told, None, one.capacity)
 
 
-def _warnings(sized: Sequence[Sized]) -> list[str]:
-    found = (text for one in sized if one.checked and one.row.deployment for text in one.row.deployment.warnings)
-    return list(dict.fromkeys(found))
+def _warnings(sizing: Sizing, sized: Sequence[Sized]) -> list[str]:
+    rows = [one.row for one in sized if one.checked]
+    started = (text for row in rows if row.deployment for text in row.deployment.warnings)
+    cut = (text for row in rows for text in cut_prompts(row, sizing.traffic))
+    return list(dict.fromkeys(chain(started, cut)))

@@ -32,9 +32,11 @@ def check(outputs: Sequence[Output]) -> None:
     on_stdout = [output.kind for output in outputs if output.path is None]
     if len(on_stdout) > 1:
         raise UsageError(f"-o {' -o '.join(on_stdout)} both go to stdout: give all but one a path, as -o json=FILE")
-    for output in outputs:
-        if output.path is not None:
-            _try(output.path)
+    paths = [output.path for output in outputs if output.path is not None]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError(f"-o names {path} more than once: each rendering needs a file of its own")
+        _try(path)
 
 
 def _try(path: Path) -> None:

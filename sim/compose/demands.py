@@ -94,6 +94,10 @@ class Traffic:
             made = Burst(budget.total, *lengths)
         return cast(Workload, made)
 
+    def longer_prompts(self, tokens: int) -> float:
+        """The share of the prompts that are longer than so many tokens."""
+        return float((self.prompt.draw(np.random.default_rng(0), LENGTH_DRAWS) > tokens).mean())
+
     def longest_tokens(self) -> int:
         """The context that all but one request in a thousand stay within."""
         chance = np.random.default_rng(0)

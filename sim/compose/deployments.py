@@ -10,7 +10,7 @@ from sim.cache import KVCache
 from sim.compose.machines import machine
 from sim.compose.names import engine, is_scheduler, option_value, policy_class
 from sim.engine import Deployment
-from sim.errors import UnknownName, UsageError
+from sim.errors import NotSupported, UnknownName, UsageError
 from sim.hardware import Model
 from sim.variant import Variant
 
@@ -22,6 +22,8 @@ def deploy(variant: Variant) -> Deployment:
     card, host, model = machine(variant)
     weights = variant.weights or default_weights(variant.engine, model)
     bits = catalog.weight_bits(model, weights, variant.engine)
+    if hasattr(engine(variant.engine), "DEFAULT_WEIGHTS") and not catalog.is_gguf(weights):
+        raise NotSupported(f"{variant.engine} loads GGUF files, which hold no {weights}: use q4_k_m, q8_0 or f16")
     options = {**variant.options, "weights": weights, "weight_bits": bits}
     if variant.version is not None:
         options["version"] = variant.version
