@@ -7,7 +7,8 @@ from sim import compose
 from sim.capacity import bracket, next_users, passes
 from sim.cli.variants import Prepared
 from sim.compose import Traffic
-from sim.merging import merge
+from sim.judging import Judgement
+from sim.merging import judge, merge
 from sim.metrics import PointMetrics
 from sim.runner import Key, Run, Runner
 
@@ -78,7 +79,7 @@ class Sizing:
                 sized[place].verdicts[users] = passes([measured.attainment])
 
     def check(self, sized: Sequence[Sized]) -> None:
-        """Find the copies that carry the load: as many as division says, then one more until a run confirms it."""
+        """Find the copies that surely carry the load: as many as division says, then one more until runs confirm it."""
         for one in sized:
             one.replicas = -(-self.users // one.capacity) if one.capacity else self.max_replicas + 1
         while open_ones := [one for one in sized if one.checked is None and one.replicas <= self.max_replicas]:
@@ -87,7 +88,7 @@ class Sizing:
             count = len(self.seeds)
             for place, one in enumerate(open_ones):
                 seeds = measured[place * count : (place + 1) * count]
-                if passes([each.attainment for each in seeds]):
+                if judge(seeds) is Judgement.PASS:
                     one.checked = merge(seeds).value
                 else:
                     one.replicas += 1
