@@ -251,6 +251,13 @@ def test_a_condition_on_the_capacity_decides_the_exit_code(condition: str, code:
     assert (done.exit_code, said in done.stderr) == (code, True)
 
 
+@pytest.mark.parametrize(("condition", "code"), [("capacity<2", 0), ("capacity<4", 99), ("capacity>1", 99)])
+def test_a_capacity_of_so_many_and_more_is_no_less_and_maybe_more(condition: str, code: int) -> None:
+    done = simctl(f"{SEATS.replace('1..32', '1,2')} --no-explain --fail-if {condition}")
+    assert done.exit_code == code
+    assert ("no load up to 2 breaks the SLO" in done.stderr) == (code == 99)
+
+
 @pytest.mark.parametrize(
     ("condition", "code"),
     [("ttft_p99>1us", 99), ("ttft_p99>10m", 0), ("slo", 0), ("attainment<1.1", 99), ("output_tps<1", 0)],
@@ -285,7 +292,7 @@ def test_what_was_not_measured_passes_no_condition(words: str, condition: str, c
 
 
 @pytest.mark.parametrize(
-    ("condition", "code"), [("capacity<1", 99), ("capacity>100", 0), ("slo", 99), ("ttft_p50>10m", 99)]
+    ("condition", "code"), [("capacity<1", 99), ("output_tps>1000000", 0), ("slo", 99), ("ttft_p50>10m", 99)]
 )
 def test_a_variant_that_does_not_fit_carries_nobody(condition: str, code: int) -> None:
     done = simctl(f"{NO_SEAT} --fail-if {condition}")

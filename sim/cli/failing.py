@@ -11,6 +11,7 @@ from sim.cli.conditions import OF_CLIFFS, OF_POINTS, Condition, Known
 MISSED = 99
 MS = 1000
 UNKNOWN = Known(0, inf)
+OPEN_ENDED = ("capacity", "high", "people")  # as long as nothing fails
 NO_ROOM = "it does not fit in memory"
 
 
@@ -53,6 +54,8 @@ def _of_cliff(row: VariantRow, cliff: Cliff | None, name: str) -> Known:
     if row.status == "does_not_fit":
         return Known(0, 0, NO_ROOM)
     value, failing = getattr(cliff, OF_CLIFFS[name], None), cliff.first_failing_users if cliff else None
+    if value is not None and failing is None and name in OPEN_ENDED:
+        return Known(value, inf, f"no load up to {value} breaks the SLO" if name == "capacity" else "")
     if value is not None:
         return Known(value, value)
     if failing is not None and (name in ("capacity", "low") or (name == "people" and failing == 1)):
