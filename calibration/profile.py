@@ -136,6 +136,8 @@ def parse(text: str, where: str) -> Profile:
     """The profile that a JSON text holds; every complaint names the place."""
     try:
         raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise BadScenario(f"profile {where}: holds no object; `simctl calibrate` writes profiles")
         if raw["format"] != FORMAT:
             raise BadScenario(f"profile {where}: format {raw['format']!r}, this version reads {FORMAT}: calibrate anew")
         return _profile(raw, f"profile {where}")

@@ -464,8 +464,8 @@ def test_a_file_that_is_no_measurement_exits_with_3(text: str, tmp_path: Path) -
     ("points", "words", "reason"),
     [
         ([replace(SERVER, gpu="nowhere", output_tps=30.0)] * 2, (), "of 2; row 1: unknown gpu 'nowhere'"),
-        ([replace(SERVER, output_tps=30.0)], ("--engine", "ollama"), "no measurement of that engine or card"),
-        ([], (), "no measurement stands in it"),
+        ([replace(SERVER, output_tps=30.0)], ("--engine", "ollama"), "no measurement of that engine and card"),
+        ([], (), "no measurement is among them"),
     ],
 )
 def test_a_file_of_which_nothing_can_be_compared_says_why_and_exits_with_3(
@@ -487,6 +487,7 @@ def test_a_file_that_is_not_there_exits_with_3() -> None:
         ("--claims", "--points", "a.csv"),
         ("-o", "yaml"),
         ("--given", "gpu=l4"),
+        ("--gpu", "m1-ultra", "--engine", "vllm"),
     ],
 )
 def test_flags_that_contradict_each_other_exit_with_2(words: tuple[str, ...]) -> None:

@@ -25,6 +25,7 @@ SAMPLERS = {"vllm": "", "llama.cpp": "", "ollama": "penalised"}  # on the CPU; b
 MOST_WEIGHTS = 0.95  # of the memory; beyond it layers are on the host
 AHEAD = re.compile(r"async.scheduling(=true)?(;|$)", re.IGNORECASE)  # the host decides a step while the cards compute
 ON_HOST = "layers on the CPU"  # as the reader of llama-bench notes it
+UNSTATED = "unstated"  # of a card or a model, by a reader whose file does not name it
 KV_SHARE = 0.9  # of what the weights leave of the memory
 
 
@@ -82,6 +83,9 @@ def observation(point: Point) -> Observation:
     kernels = KERNELS.get(point.engine)
     if kernels is None:
         raise Unusable(f"{point.engine} is not modelled")
+    for flag in ("gpu", "model"):
+        if getattr(point, flag) == UNSTATED:
+            raise Unusable(f"the {flag} is not stated: give --{flag} NAME")
     gpu, model = catalog.gpu(point.gpu), catalog.model(point.model)
     bits = catalog.weight_bits(model, point.weights, point.engine)
     traits = Traits(

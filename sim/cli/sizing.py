@@ -106,7 +106,7 @@ class Sizing:
         assert one.row.deployment is not None
         slots = one.row.deployment.memory.slots
         most = self.most if one.factor == 1.0 else MOST_TIMES * self.most
-        return next_load(one.verdicts, min(self.users, slots or self.users), most)
+        return next_load(one.verdicts, min(self.users, slots or LEAST_RANGE), most)
 
 
 def next_load(verdicts: Mapping[int, bool], start: int, most: int) -> int | None:

@@ -49,15 +49,16 @@ def validation(question: Question, warn: Warner, report: Report) -> Validation:
     told = predictions(found, assigned.profiles, question.processes, partial(report, "predicting"))
     rows, failed = _beside(found, told, assigned, shipped)
     left = sorted((*rejected, *unmapped, *failed), key=lambda each: (each.source_id, each.row))
-    if question.points is not None and not rows:
-        raise BadScenario(f"{question.points}: {_why_nothing(question, left)}")
+    if not rows:
+        error = UsageError if question.points is None else BadScenario
+        raise error(f"{question.points or 'the committed measurements'}: {_why_nothing(question, left)}")
     return Validation(tuple(rows), tuple(left), _in_sample(question, found, shipped, report))
 
 
 def _why_nothing(question: Question, left: Sequence[Unmapped]) -> str:
     """Why no measurement of a file stands beside a prediction."""
     if not left:
-        return f"no measurement{' of that engine or card' if question.engines or question.gpus else ''} stands in it"
+        return f"no measurement{' of that engine and card' if question.engines or question.gpus else ''} is among them"
     place = f"row {left[0].row}: " if left[0].row else ""
     return f"no row could be compared, of {len(left)}; {place}{left[0].reason}"
 
