@@ -15,7 +15,7 @@ from sim.cli.measured.case import cases
 from sim.cli.measured.predictions import predictions
 
 SINGLE_PASSES = ("decode_step", "prefill")
-FIGURES = {"decode_step": "tpot_ms", "prefill": "ttft_ms", "offline": "e2e_ms"}
+FIGURES = {"prefill": "ttft_ms", "offline": "e2e_ms"}
 ROUNDED = 1e-4  # of prices, to picoseconds a cell
 ALIKE = 1e-3  # of batches, whose steps grow in the simulator and have one mean length in the fit
 
@@ -39,7 +39,7 @@ def priced(points: Sequence[Point]) -> list[float]:
     found, unmapped = cases(list(enumerate(points)), possible)
     assert not unmapped
     told = predictions(found, [load("measured")] * len(found), 1, silent)
-    return [getattr(one.outcome, FIGURES[point.load]) for one, point in zip(told, points, strict=True)]
+    return [getattr(one.outcome, FIGURES.get(point.load, "tpot_ms")) for one, point in zip(told, points, strict=True)]
 
 
 @pytest.fixture(scope="module")
