@@ -13,7 +13,7 @@ from calibration.fitting.observations import Observation, by_kernels, observe, o
 from calibration.fitting.staircase import factors, staircases
 from calibration.points import Point
 from calibration.profile import Profile, Steps, card, load
-from calibration.scopes import COEFFICIENTS, HOST, MACHINE, MIXED, TABLES, measurable, root, standard_link
+from calibration.scopes import COEFFICIENTS, HOST, MIXED, TABLES, measurable, root, standard_link
 from sim.errors import BadScenario
 
 LEAST_CORRECTION = 1e-3  # of a logarithm; smaller ones are not worth a line
@@ -66,7 +66,7 @@ def fitted_profile(
     for alike in by_kernels(observations):
         found, curves = solved(alike, close_enough)
         stairs |= curves
-        parts |= {key: part for key, part in found.parts.items() if MACHINE not in key[1].split("/")}
+        parts |= found.parts
         laboratories |= found.laboratories
     solution = Solution(parts, laboratories)
     return Profile(

@@ -108,7 +108,7 @@ def own(coefficient: str, family: Family) -> tuple[str, ...]:
 
 
 def machine(coefficient: str, family: Family, source: str) -> tuple[str, ...]:
-    """The scope of a laboratory's cards that go round by PCIe, which predicts no other's: the board exchanges so."""
+    """The scope of a laboratory's cards that go round by PCIe: their board exchanges so, and nobody else's."""
     if coefficient not in LINKS or family.link != PCIE:
         return ()
     return (f"{family.kernels}/{PCIE}/{MACHINE}/{source}-{family.gpu}",)

@@ -10,6 +10,7 @@ from calibration.fit import predicted_errors
 from calibration.fitting.observations import Observation, observe
 from calibration.points import Point
 from calibration.profile import load
+from calibration.scopes import PCIE
 from calibration.sources import fitted_points
 from sim.cli.measured.case import cases
 from sim.cli.measured.predictions import predictions
@@ -21,9 +22,9 @@ ALIKE = 1e-3  # of batches, whose steps grow in the simulator and have one mean 
 
 
 def observed() -> list[Observation]:
-    """Every fitted measurement of single passes without the work of the host."""
+    """Every fitted measurement of single passes, without the work of the host and without a laboratory's own board."""
     found, _ = observe(point for point in fitted_points() if point.load in SINGLE_PASSES)
-    return [one for one in found if not one.hosted]
+    return [one for one in found if not one.hosted and one.family.link != PCIE]
 
 
 def possible(_point: Point, _weights: str) -> None:

@@ -165,10 +165,9 @@ class Problem:
 def scopes_of(name: str, one: Observation, own_sources: Collection[str]) -> tuple[str, ...]:
     """The scopes that an observation's coefficient is made of."""
     source = one.point.source_id
-    if source in own_sources:
-        return (*paths(name, one.family), *own(name, one.family))
-    beside = machine(name, one.family, source) if source in sources() else ()
-    return (*paths(name, one.family), *beside)
+    beside = own(name, one.family) if source in own_sources else ()
+    board = machine(name, one.family, source) if source in sources() else ()
+    return (*paths(name, one.family), *beside, *board)
 
 
 def row_weights(observations: Sequence[Observation]) -> Array:
