@@ -28,7 +28,8 @@ def _headline(document: Document) -> Html:
         return Html("")
     (most, best), *others = sorted(carrying, key=lambda pair: pair[0], reverse=True)
     words = [element("b", best.variant), Html(" carries "), _number(best, "capacity_users")]
-    words += [Html(" users and more" if best.status == "not_reached" else " users"), Html(" at once"), _crowd(best)]
+    more = " and more" if best.status == "not_reached" else ""
+    words += [Html(f" {_users(most)}{more} at once"), _crowd(best)]
     for users, other in others[:1]:
         ratio = most / users
         words += [Html(f", {ratio:.1f} × as many as " if ratio >= 1.05 else ", about as many as ")]
@@ -41,6 +42,10 @@ def _crowd(cliff: Cliff) -> Html:
     if cliff.people is None or cliff.people == cliff.capacity_users:
         return Html("")
     return Html(f" (about {_number(cliff, 'people')} people)")
+
+
+def _users(count: int) -> str:
+    return "user" if count == 1 else "users"
 
 
 def _number(cliff: Cliff, field: str) -> Html:
@@ -72,7 +77,8 @@ def _big(row: VariantRow, cliff: Cliff | None) -> Html:
     if cliff is None or cliff.capacity_users is None:
         return element("p", "–", class_="big")
     more = "+" if cliff.status == "not_reached" else ""
-    return element("p", _number(cliff, "capacity_users"), Html(f"{more} <small>users at once</small>"), class_="big")
+    unit = Html(f"{more} <small>{_users(cliff.capacity_users)} at once</small>")
+    return element("p", _number(cliff, "capacity_users"), unit, class_="big")
 
 
 def _known(row: VariantRow, cliff: Cliff | None) -> dict[str, Html | str]:
@@ -88,8 +94,9 @@ def _known(row: VariantRow, cliff: Cliff | None) -> dict[str, Html | str]:
     if cliff.people is not None and cliff.people != cliff.capacity_users:
         known["people"] = Html(f"about {_number(cliff, 'people')}")
     if cliff.first_failing_users is not None:
-        broken = (cliff.breached or "SLO").upper()
-        known["first to fail"] = Html(f"{_number(cliff, 'first_failing_users')} users, by {broken}")
+        broken = "requests without an answer" if cliff.breached == "finished" else (cliff.breached or "SLO").upper()
+        users = _users(cliff.first_failing_users)
+        known["first to fail"] = Html(f"{_number(cliff, 'first_failing_users')} {users}, by {broken}")
     return known | _reasons(cliff)
 
 
@@ -107,7 +114,8 @@ def _reasons(cliff: Cliff) -> dict[str, Html | str]:
         moved = cliff.counterfactual
         field = "cliff.counterfactual.capacity_users"
         gain = quantity(f"{moved.capacity_users:,}", moved.capacity_users, field, "strong", variant=cliff.variant)
-        known["tried"] = joined(element("code", moved.change), Html(f"<span>carries {gain} users</span>"))
+        users = _users(moved.capacity_users)
+        known["tried"] = joined(element("code", moved.change), Html(f"<span>carries {gain} {users}</span>"))
     if cliff.memory_cliff_slots is not None:
         slots = cliff.memory_cliff_slots
         field = "cliff.memory_cliff_slots"
