@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 GIB = 1024**3
 MIB = 1024**2
+# Families whose limited layers keep a state instead of tokens: one a request, whatever is in flight.
+STATE_FAMILIES = ("qwen35", "qwen3next")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,16 @@ class Model:
         """Bytes that a sequence of so many tokens needs: layers with a window keep no more than it."""
         tokens = (self.layers - self.window_layers) * context + self.window_layers * min(context, self.window)
         return round(tokens * self._kv_elements * bytes_per_element)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the layers written as windowed keep one state for each request."""
+        return self.family.startswith(STATE_FAMILIES)
+
+    @property
+    def vision_bytes(self) -> int:
+        """What the part that sees takes, which no format narrows."""
+        return 2 * self.vision_parameters
 
     @property
     def _kv_elements(self) -> int:

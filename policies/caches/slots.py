@@ -5,12 +5,12 @@ A lane keeps its tokens when its request ends, so that a later prompt with the s
 
 from collections.abc import Hashable, Sequence
 
+from policies.caches.content import UNBOUNDED
 from sim.cache import Usage
 from sim.errors import PolicyError
 from sim.request import Request
 
 SPAN_STEP = 256  # a row reads its lane up to the next multiple of this
-UNBOUNDED = 1 << 40
 
 Content = tuple[tuple[Hashable, int], ...]
 Ranges = Sequence[tuple[int, int]]  # joined slots that share a pass: from one number up to another

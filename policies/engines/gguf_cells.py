@@ -7,8 +7,6 @@ from sim.hardware import Model
 
 # Families whose window the engines do not use: they keep every token, whatever the model's authors say.
 WINDOW_IGNORED = frozenset({"llama", "mistral", "mistral3", "phi3", "qwen2"})
-# Families whose limited layers keep a state instead of tokens: one a slot, whatever is in flight.
-STATE_FAMILIES = ("qwen35", "qwen3next")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ def upstream(model: Model, slots: int, lane: int, ubatch: int, *, shared: bool) 
     streams, windows = (1, slots) if shared else (slots, 1)
     if not uses_window(model):
         return whole(lane * streams)
-    if model.family.startswith(STATE_FAMILIES):
+    if model.keeps_state:
         return Cells(lane * streams, min(lane * streams, model.window * slots))
     limited = padded(min(lane, model.window * windows + ubatch))
     return Cells(lane * streams, limited * streams)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from policies.caches.slots import UNBOUNDED, SlotCache
+from policies.caches.content import UNBOUNDED
+from policies.caches.slots import SlotCache
 from policies.caches.unified import UnifiedCache
 from policies.engines.llama_launch import DEFAULT_WEIGHTS, Launch
 from policies.engines.llama_options import KV_BYTES, OPTIONS, VERSIONS

@@ -47,7 +47,6 @@ WORDS = Words(
     "num_gpu",
     "fewer slots (--num-parallel), a shorter context (--num-ctx) or a smaller model would fit",
 )
-VISION_BYTES = 2  # of a parameter of the part that sees, which is loaded with the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ class Launch:
         span = lane if self.era == LLAMA_SERVER else count * lane
         rows = min(batch, USUAL_BATCH) if self.era == RUNNERS and not self.own_engine else batch
         scratch = scratch_bytes(self.model, rows, span, self.flash_attention)
-        scratch += VISION_BYTES * self.model.vision_parameters
+        scratch += self.model.vision_bytes
         cells = self._cells(count, lane, batch)
         wanted = demand(self.model, self.weight_bits, self.kv_bytes, cells, scratch)
         reckoned = self._reckoned(wanted, cells, count * lane, min(batch, self.num_ctx))
@@ -174,7 +173,7 @@ class Launch:
         wanted = demand(self.model, self.weight_bits, RECKONED_KV_BYTES[self.kv_type], reserved, 0)
         layer_bytes, kv_bytes = wanted.layer_bytes + wanted.cell_bytes, wanted.layers * wanted.cell_bytes
         reserve = reserve_bytes(self.model, cells, kv_bytes, batch, layer_bytes)
-        reserve += VISION_BYTES * self.model.vision_parameters
+        reserve += self.model.vision_bytes
         return replace(wanted, scratch_bytes=reserve)
 
     def _cells(self, count: int, lane: int, batch: int) -> Cells:

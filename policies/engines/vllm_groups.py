@@ -17,8 +17,6 @@ from sim.hardware import Model
 GROUPS_SINCE = "0.9.1"  # release notes
 ONE_WINDOW_SINCE = "0.29"  # default of the retention interval, before it every block was remembered
 CHUNKED_FAMILIES = ("llama4",)
-# Layers that keep a state instead of tokens, written as a window: one group, whose blocks shrink with the length.
-STATE_FAMILIES = ("qwen35", "qwen3next")
 LITTLE_MORE = 1.5
 
 
@@ -61,16 +59,11 @@ class Layout:
 def layout(model: Model, version: str, block_size: int, max_model_len: int, in_flight: int) -> Layout:
     """The layout of a model as a version makes it."""
     groups, layers = Groups(1, 0, 0), float(model.layers)
-    if keeps_state(model):
+    if model.keeps_state:
         layers *= model.kv_bytes(max_model_len) / (max_model_len * model.kv_bytes_per_token())
     elif model.window_layers and not keeps_everything(model, version):
         groups, layers = _divided(model.layers - model.window_layers, model.window_layers, model.window)
     return Layout(groups, layers, block_size, in_flight)
-
-
-def keeps_state(model: Model) -> bool:
-    """Whether the layers written as windowed keep one state for each request."""
-    return model.family.startswith(STATE_FAMILIES)
 
 
 def keeps_everything(model: Model, version: str) -> bool:

@@ -22,7 +22,6 @@ from sim.errors import DoesNotFit
 from sim.hardware import GIB, MIB, Gpu, Model
 
 ACTIVATION_BYTES = 2
-VISION_BYTES = 2  # of a parameter of the part that sees, which no format narrows
 LOGIT_BYTES = 4  # sampling is done in FP32
 LOGIT_COPIES = 3  # the logits, their probabilities and a sorted copy
 HIDDEN_COPIES = 3  # residual, normalised input, output
@@ -102,9 +101,7 @@ def budget(
         share_bytes=ceil(gpu.memory_bytes * utilization),
         weight_bytes=ceil(model.parameters * weight_bits / 8 / tp),
         activation_bytes=activation_bytes(model, tp, tokens, sequences),
-        outside_bytes=OUTSIDE_BYTES
-        + (COLLECTIVE_BYTES if tp > 1 else 0)
-        + ceil(VISION_BYTES * model.vision_parameters / tp),
+        outside_bytes=OUTSIDE_BYTES + (COLLECTIVE_BYTES if tp > 1 else 0) + ceil(model.vision_bytes / tp),
         graph_bytes=graphs * GRAPH_BYTES,
         block_bytes=one_block,
     )

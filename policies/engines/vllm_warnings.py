@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.engines.vllm_defaults import RELEASES
-from policies.engines.vllm_groups import Layout, keeps_everything, keeps_state
+from policies.engines.vllm_groups import Layout, keeps_everything
 from sim.hardware import Gpu, Model
 
 UNEQUAL_FAMILIES = ("gemma4",)
@@ -47,7 +47,7 @@ def length_warning(settled: Mapping[str, Any], blocks: int, groups: Layout) -> t
 
 def _window_warnings(settled: Mapping[str, Any], model: Model, version: str) -> list[str]:
     told = ""
-    if keeps_state(model):
+    if model.keeps_state:
         told = (
             f"layers that keep a state are counted as a share of requests of max_model_len {settled['max_model_len']}: "
             "shorter ones take more memory a token; give the length that yours reach"
