@@ -279,7 +279,7 @@ def test_every_coefficient_of_the_data_sheet_says_its_source() -> None:
     ("text", "complaint"),
     [
         ("{", "cannot be read"),
-        ("[]", "cannot be read"),
+        ("[]", "holds no object"),
         ('{"format": 99}', "format 99"),
         ('{"format": 4}', "'coefficients' is missing"),
     ],
