@@ -1,6 +1,6 @@
 """What vLLM's options are when nobody sets them, by version and by card; the V1 engine only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.engines.releases import Releases
 from sim.hardware import GIB, Gpu
@@ -22,63 +22,28 @@ class Defaults:
 # Known from the releases' notes and sources: A100 rule 2025-05; async scheduling by default with 0.14 (release notes);
 # graph memory charged "from v0.19" (announced in the log of early 2026); full-prompt gate merged after 2026-03-18;
 # 0.92 and the 160 GiB tier read in 0.32.0, 0.92 reported for 0.25 to 0.30.
+V1 = Defaults(
+    gpu_memory_utilization=0.9,
+    async_scheduling=False,
+    scheduler_reserve_full_isl=False,
+    graphs_charged=False,
+    wide_graph_steps=False,
+    spares_a100=False,
+    largest_tier=False,
+)
+SPARING = replace(V1, spares_a100=True)
+AHEAD = replace(SPARING, async_scheduling=True, wide_graph_steps=True)
+CHARGED = replace(AHEAD, graphs_charged=True)
+RESERVING = replace(CHARGED, gpu_memory_utilization=0.92, scheduler_reserve_full_isl=True)
 RELEASES = Releases(
     "vLLM",
     {
-        "0.8": Defaults(
-            gpu_memory_utilization=0.9,
-            async_scheduling=False,
-            scheduler_reserve_full_isl=False,
-            graphs_charged=False,
-            wide_graph_steps=False,
-            spares_a100=False,
-            largest_tier=False,
-        ),
-        "0.9": Defaults(
-            gpu_memory_utilization=0.9,
-            async_scheduling=False,
-            scheduler_reserve_full_isl=False,
-            graphs_charged=False,
-            wide_graph_steps=False,
-            spares_a100=True,
-            largest_tier=False,
-        ),
-        "0.14": Defaults(
-            gpu_memory_utilization=0.9,
-            async_scheduling=True,
-            scheduler_reserve_full_isl=False,
-            graphs_charged=False,
-            wide_graph_steps=True,
-            spares_a100=True,
-            largest_tier=False,
-        ),
-        "0.19": Defaults(
-            gpu_memory_utilization=0.9,
-            async_scheduling=True,
-            scheduler_reserve_full_isl=False,
-            graphs_charged=True,
-            wide_graph_steps=True,
-            spares_a100=True,
-            largest_tier=False,
-        ),
-        "0.25": Defaults(
-            gpu_memory_utilization=0.92,
-            async_scheduling=True,
-            scheduler_reserve_full_isl=True,
-            graphs_charged=True,
-            wide_graph_steps=True,
-            spares_a100=True,
-            largest_tier=False,
-        ),
-        "0.32": Defaults(
-            gpu_memory_utilization=0.92,
-            async_scheduling=True,
-            scheduler_reserve_full_isl=True,
-            graphs_charged=True,
-            wide_graph_steps=True,
-            spares_a100=True,
-            largest_tier=True,
-        ),
+        "0.8": V1,
+        "0.9": SPARING,
+        "0.14": AHEAD,
+        "0.19": CHARGED,
+        "0.25": RESERVING,
+        "0.32": replace(RESERVING, largest_tier=True),
     },
     too_old="runs the V0 engine by default",
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sim import compose
-from sim.cli.tuning import TUNABLE, tuned, users_carried
+from sim.cli.tuning import TUNABLE, context_for, tuned, users_carried
 from sim.cli.variants import Prepared
 from sim.compose import Traffic
 from sim.errors import DoesNotFit, NotSupported, SimctlError
@@ -30,7 +30,7 @@ class Tuning:
     @property
     def context(self) -> int:
         """What all but one request in a thousand stay within, as a power of two."""
-        return 1 << (self.traffic.longest_tokens() - 1).bit_length()
+        return context_for(self.traffic.longest_tokens())
 
 
 def candidates(variants: Sequence[Variant], gpus: Sequence[int], tuning: Tuning, processes: int) -> list[Prepared]:

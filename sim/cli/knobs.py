@@ -7,7 +7,7 @@ from itertools import islice
 from sim import compose
 from sim.cause import Limit
 from sim.cli.place import Move, Place
-from sim.cli.tuning import TUNABLE
+from sim.cli.tuning import TUNABLE, context_for
 from sim.errors import SimctlError
 from sim.hardware import Gpu
 
@@ -71,7 +71,7 @@ def _context(place: Place) -> Iterator[Move]:
     """Room for the longest requests: in the engine's context, or in every slot's, of as many slots and of fewer."""
     engine, slots = place.variant.engine, place.deployment.memory.slots or 1
     longest = compose.machine(place.variant)[2].max_context
-    longer = min(longest, 1 << (place.longest_tokens - 1).bit_length())
+    longer = min(longest, context_for(place.longest_tokens))
     if engine == "vllm":
         yield place.set(max_model_len=longer)
     elif engine in TUNABLE:

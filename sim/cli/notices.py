@@ -7,7 +7,7 @@ from sim.capacity import Bracket
 from sim.cli.explained import Explanation
 from sim.cli.memory_cliff import memory_cliff_slots
 from sim.cli.study import Study
-from sim.cli.tuning import TUNABLE
+from sim.cli.tuning import TUNABLE, context_for
 from sim.cli.variants import Prepared
 from sim.compose import Traffic
 from sim.judging import Judgement
@@ -61,7 +61,7 @@ def cut_prompts(row: Prepared, traffic: Traffic) -> Iterator[str]:
     context, name = row.deployment.memory.context, TUNABLE[row.variant.engine].context
     share = traffic.longer_prompts(context)
     if share >= WORTH_TELLING:
-        longer = min(row.deployment.model.max_context, 1 << (traffic.longest_tokens() - 1).bit_length())
+        longer = min(row.deployment.model.max_context, context_for(traffic.longest_tokens()))
         more = f": {flag(name)} {longer} cuts fewer" if longer > context else ""
         yield f"{share:.0%} of the prompts are cut to fit into a context of {context:,}{more}"
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.cause import Bound
+from sim.cli.tuning import context_for
 from sim.engine import Deployment
 from sim.variant import Variant
 
@@ -37,7 +38,7 @@ class Place:
     @property
     def lane(self) -> int:
         """The context of a slot that is long enough, and no longer than it is now."""
-        return min(self.deployment.memory.context, 1 << (self.longest_tokens - 1).bit_length())
+        return min(self.deployment.memory.context, context_for(self.longest_tokens))
 
 
 def _words(name: str, value: Any) -> str:

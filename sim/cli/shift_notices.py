@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from sim.cli.notices import flag
 from sim.cli.shifts import Shift, shifts
 from sim.cli.study import Study
-from sim.cli.tuning import TUNABLE
+from sim.cli.tuning import TUNABLE, context_for
 
 LENGTHS = ("prompt-tokens", "output-tokens")
 
@@ -31,7 +31,7 @@ def _first_too_long(moved: Sequence[Shift]) -> Shift | None:
 def _told(shift: Shift) -> str:
     assert shift.deployment is not None
     memory, engine = shift.deployment.memory, shift.variant.engine
-    context = 1 << (shift.traffic.longest_tokens() - 1).bit_length()
+    context = context_for(shift.traffic.longest_tokens())
     options = {"max_model_len": context} if engine == "vllm" else {}
     if engine in TUNABLE and memory.slots:
         options = TUNABLE[engine].settings(memory.slots, context)

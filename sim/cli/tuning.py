@@ -40,10 +40,15 @@ TUNABLE = {
 Carried = Callable[[Prepared, int], int]
 
 
+def context_for(tokens: int) -> int:
+    """The context that one gives to requests of so many tokens: the next power of two."""
+    return 1 << (tokens - 1).bit_length()
+
+
 def with_tuned(rows: list[Prepared], traffic: Traffic, slo: Slo, seeds: Sequence[int]) -> list[Prepared]:
     """Every row, and behind each whose slots nobody has set the same engine tuned."""
     carried = partial(users_carried, traffic=traffic, slo=slo, seeds=seeds)
-    context = 1 << (traffic.longest_tokens() - 1).bit_length()
+    context = context_for(traffic.longest_tokens())
     pairs = ((row, tuned(row.variant, context, carried)) for row in rows)
     return [each for pair in pairs for each in pair if each is not None]
 
